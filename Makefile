@@ -1,0 +1,141 @@
+# Needs make, Python 3.11 or newer and the package index that pip is set up for; nothing else.
+#
+# Everything is installed below .venv: first uv, by pip, and with uv one environment per Airflow
+# minor. .ci/requirements/airflow-X.Y.txt pins every package of it, so that two runs of the same
+# commit test the same thing; the index comes from the machine's own settings, and no file names one.
+
+PYTHON ?= python3
+MINORS := 2.11 3.0 3.1 3.2 3.3
+MAIN := 3.3
+
+UV := .venv/uv/bin/uv
+ENV := .venv/airflow-$(MAIN)
+READY := $(ENV)/ready
+BIN := $(ENV)/bin
+SITE ?= .site
+SOURCES := airflow_provider_buildpixel example_dags tests
+
+.DELETE_ON_ERROR:
+.PHONY: demo test coverage bench bench-waits bench-downloads chaos cluster fuzz compat audit sbom
+.PHONY: lint types docs dist requirements clean
+.SECONDARY:
+
+demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 leaves it running
+	$(BIN)/python -m airflow_provider_buildpixel.sandbox demo $(if $(KEEP),--keep)
+
+test: $(READY)  ## run all tests, in two processes; ARGS="…" goes to pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# Those of its tests that need no I/O, as the core has none.
+PURE := tests/core $(addprefix tests/download/test_,addresses.py artifacts.py pace.py ranges.py unpacking.py) \
+  $(addprefix tests/webhooks/test_,cursor.py deliveries.py)
+
+coverage: $(READY)  ## the core's own tests must take every branch of it
+	$(BIN)/python -m pytest $(PURE) --numprocesses 2 --cov --cov-report=term $(ARGS)
+
+bench: bench-waits bench-downloads  ## measure, and write the pages of docs/benchmarks
+
+bench-waits: .venv/bench/ready  ## many waits in one loop; ARGS="--n 1000 --quick" for a taste
+	.venv/bench/bin/python -m tests.bench.waits $(or $(ARGS),--write docs/benchmarks/waits.md)
+
+bench-downloads: $(READY)  ## downloads next to curl; ARGS="--size 256 --rounds 1" for a taste
+	$(BIN)/python -m tests.bench.download $(or $(ARGS),--write docs/benchmarks/downloads.md)
+
+fuzz: .venv/fuzz/ready  ## fuzz every decoder for some seconds each; ARGS="--seconds 60 archive"
+	.venv/fuzz/bin/python -m tests.fuzz $(ARGS)
+
+chaos: $(READY) .venv/bench/ready  ## every fault in every phase, other providers, a long run: half an hour
+	$(BIN)/python -m tests.chaos --write docs/chaos.md
+	.venv/bench/bin/python -m tests.chaos.peers --write docs/chaos.md
+	$(BIN)/python -m tests.chaos.long_run --write docs/chaos.md
+
+COMPAT := tests/airflow tests/hooks tests/core tests/client tests/packaging tests/golden
+# An older Airflow warns of itself, on every import.
+COMPAT_PYTEST := -m pytest $(COMPAT) -W ignore::DeprecationWarning -W ignore::FutureWarning $(ARGS)
+
+compat: $(patsubst %,compat-%,$(MINORS)) compat-lowest  ## behaviour on every Airflow, and on the lowest dependencies
+
+compat-lowest: .venv/lowest/ready
+	.venv/lowest/bin/python $(COMPAT_PYTEST)
+
+compat-%: .venv/airflow-%/ready
+	.venv/airflow-$*/bin/python $(COMPAT_PYTEST)
+
+audit: .venv/audit/ready  ## bandit, zizmor and pip-audit; the last needs an advisory service
+	.venv/audit/bin/bandit --quiet --recursive --configfile pyproject.toml airflow_provider_buildpixel example_dags
+	if [ -d .github ]; then .venv/audit/bin/zizmor --offline .; else echo "zizmor: no workflows"; fi
+	.venv/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .ci/requirements/airflow-$(MAIN).txt
+
+sbom: .venv/audit/ready $(READY)  ## a CycloneDX bill of materials of the pinned environment
+	mkdir -p dist
+	.venv/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/sbom.json $(ENV)
+
+cluster: .venv/cluster/ready  ## kill what an Airflow on PostgreSQL and Celery is made of; ARGS="--quick" for a taste
+	.venv/cluster/bin/python -m tests.cluster $(or $(ARGS),--write docs/cluster.md)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+docs: $(READY)  ## build the site into $(SITE); every warning is an error
+	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --keep-going --builder html docs $(SITE)
+
+dist: $(READY)  ## what is released: the sdist, and the wheel that comes of it
+	rm -rf dist
+	$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+
+requirements: .venv/uv/ready  ## compile the pins anew
+	for minor in $(MINORS); do \
+	  echo "apache-airflow==$$minor.*" | $(UV) pip compile --quiet --upgrade --universal \
+	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url --group dev \
+	    $$(test $$minor != $(MAIN) || echo --extra sandbox --group main) \
+	    --output-file .ci/requirements/airflow-$$minor.txt pyproject.toml - ; \
+	done
+	echo "apache-airflow==$(MAIN).*" | $(UV) pip compile --quiet --upgrade --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra sandbox \
+	  --group build --group cluster --constraints .ci/requirements/airflow-$(MAIN).txt \
+	  --output-file .ci/requirements/cluster.txt pyproject.toml -
+
+clean:
+	rm -rf .venv .site dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/uv/ready: .ci/requirements/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer, please")'
+	$(PYTHON) -m venv --clear .venv/uv
+	.venv/uv/bin/python -m pip install --quiet -r $<
+	touch $@
+
+.venv/audit/ready: .ci/requirements/airflow-$(MAIN).txt pyproject.toml .venv/uv/ready
+	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
+	$(UV) pip install --quiet --python $(@D) --constraint $< --group audit
+	touch $@
+
+.venv/bench/ready .venv/fuzz/ready: .venv/%/ready: \
+    .ci/requirements/airflow-$(MAIN).txt pyproject.toml .venv/uv/ready
+	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
+	$(UV) pip install --quiet --python $(@D) --compile-bytecode -r $< --group $*
+	$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/lowest/ready: .ci/requirements/lowest.txt pyproject.toml .venv/uv/ready
+	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
+	$(UV) pip sync --quiet --python $(@D) --compile-bytecode $<
+	$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/cluster/ready: .ci/requirements/cluster.txt pyproject.toml .venv/uv/ready
+	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
+	$(UV) pip sync --quiet --python $(@D) --compile-bytecode $<
+	$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The project itself is installed in place: its sources can change without a new installation.
+.venv/airflow-%/ready: .ci/requirements/airflow-%.txt pyproject.toml .venv/uv/ready
+	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
+	$(UV) pip sync --quiet --python $(@D) --compile-bytecode $<
+	$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+	touch $@

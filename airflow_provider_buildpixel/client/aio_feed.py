@@ -1,0 +1,344 @@
+"""The live channel of one event loop: many builds over one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import aiohttp
+import engineio
+import socketio
+from engineio import packet
+
+from airflow_provider_buildpixel.client.aio import new_session, tls
+from airflow_provider_buildpixel.client.sockets import (
+    CLOSE_TIMEOUT,
+    CONNECT_ERRORS,
+    CONNECT_TIMEOUT,
+    MAX_MESSAGE,
+    MAX_PINGS,
+    OPTIONS,
+    PLAIN_TEXT,
+    Outcome,
+    bound,
+    forget,
+    socketio_path,
+)
+from airflow_provider_buildpixel.core import feed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from airflow_provider_buildpixel.client.mailbox import Mailbox, Mailboxes
+    from airflow_provider_buildpixel.client.tally import Tally
+    from airflow_provider_buildpixel.core.settings import Settings
+
+ERRORS = (*CONNECT_ERRORS, aiohttp.ClientError)
+JOINS_AT_ONCE = {feed.WEBSOCKET: (100, 0.0), feed.LONG_POLLING: (10, 0.05)}
+"""Rooms joined before the loop gets a turn, and its length: long posts of packets get lost."""
+
+BREATH = 100
+"""Waits that are told of a loss before the loop gets a turn."""
+
+PACKETS_AT_ONCE = 50
+"""Packets after which the loop gets a turn: a server may send them faster than they are read."""
+
+MISTAKE_PAUSE = 60.0
+"""Seconds before the channel is tried again after an error that nobody foresaw."""
+
+
+class _Outcome(Outcome):
+    """Keeps the attempt's websocket at hand, too."""
+
+    websocket: aiohttp.ClientWebSocketResponse | None = None
+
+    def open_websocket(self, *given: Any, **named: Any) -> aiohttp.ClientWebSocketResponse:
+        self.websocket = aiohttp.ClientWebSocketResponse(*given, **named)
+        return self.websocket
+
+
+class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # theirs has no types
+    """Takes packets no faster than the loop's other tasks can bear."""
+
+    _taken = 0
+
+    async def _receive_packet(self, pkt: packet.Packet) -> None:
+        self._taken += 1
+        if self._taken % PACKETS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if pkt.packet_type == packet.PING and self.queue.qsize() > MAX_PINGS:
+            await self.queue.put(None)  # its own way to end a connection
+            return
+        await super()._receive_packet(pkt)
+
+    async def _trigger_event(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        if event == "connect":
+            bound(self)
+        return await super()._trigger_event(event, *args, **kwargs)
+
+
+class _Client(socketio.AsyncClient):  # type: ignore[misc]
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return _Engine
+
+
+class Channel:
+    """One Socket.IO connection for all builds of a token, held up by a supervising task.
+
+    It decides nothing: when and how to come back says :class:`feed.Supervision`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        boxes: Mailboxes,
+        tally: Tally,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._boxes = boxes
+        self._tally = tally
+        self._chance = chance
+        self._socket: socketio.AsyncClient | None = None
+        self._lost: feed.Lost | None = None
+        self._down = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._transport = feed.WEBSOCKET
+        self._outbox: deque[tuple[str, str]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    def enter(self, box: Mailbox, *, first: bool) -> None:
+        """Begin to listen to a build; the first wait opens the connection.
+
+        :param first: whether nobody listens to this build yet.
+        """
+        if self._task is None:
+            self._tally.up = False
+            self._start(0.0)
+        elif self._socket is not None and first:
+            self._send("join:build", box.build_id)
+        elif self._socket is not None:
+            box.put(feed.Joined())
+        elif self._lost is not None:
+            box.put(self._lost)
+
+    def leave(self, build_id: str) -> None:
+        """Stop listening to a build for which nobody waits any more."""
+        if self._socket is not None:
+            self._send("leave:build", build_id)
+
+    async def close(self) -> None:
+        """End the connection and its task."""
+        task, self._task = self._task, None
+        tasks = [ending for ending in (task, self._sender) if ending is not None]
+        for ending in tasks:
+            if not ending.cancelling():  # a loop that ends has done so: twice cuts its end short
+                ending.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _join(self, build_id: str) -> None:
+        if await self._emit("join:build", build_id):
+            self._boxes.tell(build_id, feed.Joined())
+
+    async def _emit(self, event: str, build_id: str) -> bool:
+        """Emit, if there is a connection; one that falls meanwhile is the supervisor's affair."""
+        if self._socket is None:
+            return False
+        try:
+            await self._socket.emit(event, {"buildId": build_id})
+        except ERRORS:
+            return False
+        return True
+
+    def _send(self, event: str, build_id: str) -> None:
+        """Join or leave a room soon, in the order of the calls."""
+        self._outbox.append((event, build_id))
+        if self._sender is None or self._sender.done():
+            self._sender = _apart(self._empty_outbox())
+
+    async def _empty_outbox(self) -> None:
+        many, turn = JOINS_AT_ONCE[self._transport]
+        while self._outbox:
+            for _ in range(min(many, len(self._outbox))):
+                event, build_id = self._outbox.popleft()
+                if event == "leave:build":
+                    await self._emit(event, build_id)
+                elif build_id in self._boxes:
+                    await self._join(build_id)
+            await asyncio.sleep(turn)
+
+    def _start(self, pause: float) -> None:
+        self._task = _apart(self._supervise(pause))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Start again after an error that nobody foresaw; the loop's handler logs it."""
+        if self._task is not task or task.cancelled():
+            return
+        _apart(self._fell(feed.Lost("an unexpected error")))
+        self._start(MISTAKE_PAUSE)
+        context = {"message": "BuildPixel's live channel", "exception": task.exception()}
+        task.get_loop().call_exception_handler(context)
+
+    async def _supervise(self, pause: float) -> None:
+        supervision = feed.Supervision()
+        while True:
+            await asyncio.sleep(pause)
+            pause = await self._attempt(supervision)
+            _heed()
+
+    async def _attempt(self, supervision: feed.Supervision) -> float:
+        """Hold one connection from its start to its end; give the pause before the next."""
+        outcome = _Outcome()
+        client = await self._client(outcome)
+        self._down.clear()
+        try:
+            await self._connect(client, supervision.transport)
+            supervision.connected()
+            since = time.monotonic()
+            await self._join_all(supervision.transport)
+            await self._down.wait()
+            await self._fell(feed.Lost("the connection was lost"))
+            return supervision.dropped(self._chance(), stood=time.monotonic() - since)
+        except ERRORS as error:
+            await self._fell(feed.Lost(outcome.failure(error)))
+            return supervision.failed(self._chance(), refused=outcome.refused)
+        finally:
+            self._socket = None
+            await _closed(client, outcome.websocket)
+
+    async def _connect(self, client: socketio.AsyncClient, transport: str) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await client.connect(
+                self._settings.base_url,
+                auth={"token": self._settings.token},
+                transports=[transport],
+                socketio_path=socketio_path(self._settings),
+                wait_timeout=CONNECT_TIMEOUT,
+            )
+        _heed()
+        # Whatever ends the library's reading ends the connection; it tells of the usual ends only.
+        client.eio.read_loop_task.add_done_callback(self._on_disconnect)
+        self._socket, self._lost, self._transport = client, None, transport
+        self._tally.up = True
+        self._tally.connects += 1
+
+    async def _fell(self, lost: feed.Lost) -> None:
+        self._socket, self._lost = None, lost
+        self._outbox.clear()
+        self._tally.up = False
+        self._tally.drops += 1
+        for count, build_id in enumerate(self._boxes.builds(), 1):
+            self._boxes.tell(build_id, lost)
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
+
+    async def _join_all(self, transport: str) -> None:
+        many, turn = JOINS_AT_ONCE[transport]
+        for count, build_id in enumerate(self._boxes.builds(), 1):
+            if build_id in self._boxes:
+                await self._join(build_id)
+            if count % many == 0:
+                await asyncio.sleep(turn)
+
+    async def _client(self, outcome: _Outcome) -> socketio.AsyncClient:
+        extra: dict[str, Any] = {"heartbeat": 15, "max_msg_size": MAX_MESSAGE}
+        extra["ssl"] = await tls(self._settings)
+        if self._settings.proxy:
+            extra["proxy"] = self._settings.proxy
+        client = _Client(
+            **OPTIONS,
+            http_session=await new_session(self._settings, 2, outcome.open_websocket),
+            websocket_extra_options=extra,
+        )
+        client.on("connect_error", outcome.connect_error)
+        client.on("disconnect", self._on_disconnect)
+        client.on("build:status", self._on_status)
+        client.on("build:log", self._on_log)
+        return client
+
+    def _on_disconnect(self, *_: Any) -> None:
+        self._down.set()
+
+    def _on_status(self, *payload: Any) -> None:
+        self._tally.events["status"] += 1
+        if told := feed.told(*payload):
+            self._boxes.tell(told.build_id, told)
+
+    def _on_log(self, *payload: Any) -> None:
+        self._tally.events["log"] += 1
+        if feed.idle_talk(*payload) and self._boxes.sated(payload[0].get("buildId")):
+            return
+        if line := feed.line(*payload):
+            self._boxes.tell(line.build_id, line)
+
+
+def _heed() -> None:
+    """Raise the cancellation that a library has swallowed.
+
+    ``asyncio.wait_for`` of Python 3.11 does so when what it waits for comes at the same moment, and
+    python-socketio waits with it: whoever cancelled the task would wait for its end for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _apart(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Start a task in a context of its own: Airflow would take its log for one trigger's."""
+    task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+    _TASKS.add(task)
+    task.add_done_callback(_TASKS.discard)
+    return task
+
+
+_TASKS: set[asyncio.Task[None]] = set()
+"""Keeps tasks alive until they are done, as the loop itself does not."""
+
+
+async def _closed(
+    client: socketio.AsyncClient, websocket: aiohttp.ClientWebSocketResponse | None
+) -> None:
+    """End a connection in any state, whatever the peer does, and give its session back.
+
+    :param websocket: the library forgets one whose handshake fails.
+    """
+    session = client.eio.http
+    try:
+        with suppress(*ERRORS):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                if client.eio.state == "connected" and client.eio.current_transport == "polling":
+                    await _say_goodbye(client.eio)
+                await client.disconnect()
+                if websocket is not None:
+                    await websocket.close()
+    finally:
+        forget(client.eio)
+        client.eio.http = _Shut()
+        if session is not None and not session.closed:
+            await session.close()
+
+
+class _Shut:
+    """Takes the place of a closed session: for a late packet the library would open its own."""
+
+    closed = False
+
+    async def post(self, *_: Any, **__: Any) -> NoReturn:
+        raise aiohttp.ClientConnectionError("the connection was closed")
+
+    get = ws_connect = post
+
+
+async def _say_goodbye(engine: Any) -> None:
+    """End a long-polling connection; at a loop's end its own tasks no longer do."""
+    data = packet.Packet(packet.CLOSE).encode()
+    async with engine.http.post(engine.base_url, data=data, headers=PLAIN_TEXT):
+        pass

@@ -1,0 +1,282 @@
+"""The blocking shell: requests for REST, python-socketio over websocket-client for the feed."""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+import zlib
+from contextlib import closing
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.util import parse_url
+
+from airflow_provider_buildpixel.client.blocking_feed import Feed
+from airflow_provider_buildpixel.client.sessions import Adapter, Limit, Session
+from airflow_provider_buildpixel.core.bodies import Body
+from airflow_provider_buildpixel.core.calls import Pager, get_build
+from airflow_provider_buildpixel.core.replies import Reply, decode
+from airflow_provider_buildpixel.core.retries import Retries
+from airflow_provider_buildpixel.core.text import shown
+from airflow_provider_buildpixel.core.watch import Done, Expired, Listen, Read
+from airflow_provider_buildpixel.core.wire import outgoing
+from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_buildpixel.core.calls import Call
+    from airflow_provider_buildpixel.core.model import Build, Page
+    from airflow_provider_buildpixel.core.narration import Narration, Record
+    from airflow_provider_buildpixel.core.search import Search, Sweep
+    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.core.waiting import Wait
+    from airflow_provider_buildpixel.core.watch import Watch
+    from airflow_provider_buildpixel.core.wire import Outgoing
+
+T = TypeVar("T")
+CHUNK = 64 * 1024
+
+
+class TokenAuth(requests.auth.AuthBase):
+    """Sends the token to the configured origin and to no other, whatever URL is asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header, if the request goes where the token belongs."""
+        request.headers.pop("Authorization", None)
+        if _origin(request.url) == _home(self._settings.base_url):
+            request.headers["Authorization"] = f"Bearer {self._settings.token}"
+        return request
+
+
+Origin = tuple[str | None, str | None, int | None]
+
+
+def _origin(url: str | None) -> Origin:
+    """Take scheme, host and port from a URL as requests has prepared it."""
+    parts = parse_url(url or "")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
+    return parts.scheme, parts.host, port
+
+
+@lru_cache(maxsize=8)
+def _home(base_url: str) -> Origin:
+    """Give the origin of the base URL, spelt as requests spells it."""
+    return _origin(requests.Request("GET", base_url).prepare().url)
+
+
+def new_session(settings: Settings) -> requests.Session:
+    """Make an authenticated session with the connection's TLS and proxy settings."""
+    session = Session()
+    session.auth = TokenAuth(settings)
+    session.headers["User-Agent"] = settings.user_agent
+    session.verify = settings.verify
+    if settings.proxy:
+        session.proxies = {"http": settings.proxy, "https": settings.proxy}
+        session.trust_env = False  # else the environment's proxy would win
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter())
+    return session
+
+
+class Client:
+    """Performs calls and follows builds, blocking.
+
+    :param settings: where to and as whom.
+    :param retries: how patiently ``perform`` repeats.
+    :param renew: looks the settings up again when the token was refused: it may be replaced.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        retries: Retries | None = None,
+        renew: Callable[[], Settings] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self.clock_offset = 0.0
+        self._retries = retries or Retries()
+        self._renew = renew
+        self._sleep = sleep
+        self._chance = chance
+        self._session: requests.Session | None = None
+
+    @property
+    def session(self) -> requests.Session:
+        """The session of all reads, opened on first use."""
+        if self._session is None:
+            self._session = new_session(self.settings)
+        return self._session
+
+    def close(self) -> None:
+        """Give back the connections."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def server_now(self) -> float:
+        """Give the server's clock in seconds since the epoch, as of its last answer."""
+        return time.time() + self.clock_offset
+
+    def perform(self, call: Call[T], again: Callable[[], None] = lambda: None) -> T:
+        """Send a request, again where that is safe and helps, and give what it promises.
+
+        :param again: is called after each pause; what it raises ends the call.
+        """
+        started, attempt = time.monotonic(), 0
+        while True:
+            try:
+                return self.attempt(call)
+            except BuildPixelError as error:
+                if isinstance(error, Unauthorized) and self._renewed():
+                    continue  # what was refused has not run
+                elapsed = time.monotonic() - started
+                pause = self._retries.pause(error, call, attempt, elapsed, self._chance())
+                if pause is None:
+                    raise
+            self._sleep(pause)
+            again()
+            attempt += 1
+
+    def _renewed(self) -> bool:
+        """Take new settings after a refused token; tell whether there are any."""
+        settings = self.settings if self._renew is None else self._renew()
+        if settings == self.settings:
+            return False
+        self.close()
+        self.settings = settings
+        return True
+
+    def pages(self, call: Call[Page[T]]) -> Iterator[T]:
+        """Give the members of a list, reading pages as they are wanted."""
+        pager = Pager(call)
+        while pager.call is not None:
+            yield from pager.turn(self.perform(pager.call))
+
+    def search(self, sweep: Sweep, search: Search) -> Build | None:
+        """Look through the list once for the newest build that fits."""
+        pager = Pager(search.call)
+        while pager.call is not None:
+            if sweep.take(pager.turn(self.perform(pager.call))):
+                break
+        return sweep.found
+
+    def attempt(self, call: Call[T]) -> T:
+        """Send a request once."""
+        request = outgoing(self.settings, call)
+        if call.repeatable:
+            return decode(call, self._send(self.session, request))
+        # On a pooled connection a close by the server would look like a lost answer.
+        with closing(new_session(self.settings)) as session:
+            return decode(call, self._send(session, request))
+
+    def _send(self, session: requests.Session, request: Outgoing) -> Reply:
+        limit = Limit(session, 2 * self.settings.request_timeout)  # to connect, and to answer
+        try:
+            with (
+                limit,
+                session.request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    timeout=self.settings.request_timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                reply = self._reply(response)
+            if limit.passed:  # a head that was cut off looks like a whole one
+                raise requests.ReadTimeout("the answer came too slowly")
+        except (requests.RequestException, HTTPError, zlib.error) as error:
+            slow = requests.ReadTimeout("the answer came too slowly")
+            raise self._unreachable(request, slow if limit.passed else error) from None
+        return reply
+
+    def _reply(self, response: requests.Response) -> Reply:
+        """Read the body, bounded in size and, as a whole, in time."""
+        until = time.monotonic() + self.settings.request_timeout
+        body = Body(response.headers.get("Content-Encoding"))
+        # Whatever has arrived, as waiting for a full chunk would wait beyond the limit.
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            body.add(chunk)
+            if time.monotonic() > until:
+                raise requests.ReadTimeout("the answer came too slowly")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        reply = Reply(response.status_code, headers, body.whole(), time.time())
+        if reply.server_time is not None:
+            self.clock_offset = reply.server_time - reply.received_at
+        return reply
+
+    def _unreachable(self, request: Outgoing, error: Exception) -> Unreachable:
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        if not isinstance(reason, Exception):
+            reason = error
+        return Unreachable(
+            f"{request.method} {self.settings.origin}: no answer from BuildPixel: "
+            f"{type(reason).__name__}: {shown(str(reason), 300)}",
+            sent=not _never_left(error, reason),
+            timed_out=isinstance(error, requests.Timeout | ReadTimeoutError),
+        )
+
+    def wait(self, wait: Wait, tell: Callable[[Record], None]) -> Done | Expired:
+        """Wait for a build to end, or for the time to be over.
+
+        :param tell: takes what there is to say meanwhile.
+        :raises BuildPixelError: what waiting cannot cure, such as a refused token.
+        """
+        now = time.monotonic()
+        watch = wait.watch(now, time.time(), self._chance)
+        return self.follow(wait.build_id, watch, wait.narration(now), tell)
+
+    def follow(
+        self, build_id: str, watch: Watch, narration: Narration, tell: Callable[[Record], None]
+    ) -> Done | Expired:
+        """Do what the watch wants until it is done."""
+        with closing(Feed(self.settings, build_id, enabled=watch.live)) as feed:
+            while True:
+                match watch.want(time.monotonic()):
+                    case Done() | Expired() as end:
+                        return end
+                    case Read():
+                        self._read(build_id, watch, narration, tell)
+                    case Listen(seconds):
+                        event = feed.get(seconds)
+                        now = time.monotonic()
+                        if event is not None:
+                            watch.hear(event, now)
+                            _each(narration.hear(event, now), tell)
+
+    def _read(
+        self, build_id: str, watch: Watch, narration: Narration, tell: Callable[[Record], None]
+    ) -> None:
+        try:
+            build = self.attempt(get_build(build_id))
+        except BuildPixelError as error:
+            watch.miss(error, time.monotonic())
+            _each(narration.trouble(error, time.monotonic()), tell)
+            return
+        watch.learn(build, time.monotonic())
+        _each(narration.learn(build, time.monotonic()), tell)
+
+
+def _each(records: list[Record], tell: Callable[[Record], None]) -> None:
+    for record in records:
+        tell(record)
+
+
+def _never_left(error: Exception, reason: Any) -> bool:
+    """Tell that the request surely did not reach BuildPixel: no connection was made."""
+    refused = isinstance(reason, NewConnectionError)
+    # Other TLS errors may come after the request was sent.
+    mistrusted = any(isinstance(one, ssl.SSLCertVerificationError) for one in reason.args)
+    return refused or mistrusted or isinstance(error, requests.ConnectTimeout)

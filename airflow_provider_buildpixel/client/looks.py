@@ -1,0 +1,108 @@
+"""Looks at the list of builds again and again, for all watchers of a connection at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from airflow_provider_buildpixel.client.aio import AsyncClient
+from airflow_provider_buildpixel.core.calls import Pager, get_build, list_builds
+from airflow_provider_buildpixel.core.cursor import Cursor, Reach
+from airflow_provider_buildpixel.core.model import LIVE_STATUSES
+from airflow_provider_buildpixel.core.retries import Retries
+from airflow_provider_buildpixel.exceptions import NotFound
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.core.calls import Call
+    from airflow_provider_buildpixel.core.cursor import Interest
+    from airflow_provider_buildpixel.core.model import Build, Page
+    from airflow_provider_buildpixel.core.settings import Settings
+
+BUDGET = 30.0
+"""Seconds of trouble that one request sits out; after that the next look takes over."""
+
+AT_ONCE = 8
+DEEPEST = 1000
+"""Builds that one look reads at most, where the list starts with the newest."""
+
+
+class Look:
+    """What the list showed; a build is read in full at most once, for whoever asks."""
+
+    def __init__(self, client: AsyncClient, builds: list[Build]) -> None:
+        self._client = client
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._read: dict[str, asyncio.Task[Build | None]] = {}
+        self.builds = builds
+
+    async def read(self, build_id: str) -> Build | None:
+        """Give a build in full; None if it is gone."""
+        task = self._read.get(build_id)
+        if task is None:
+            task = self._read[build_id] = asyncio.create_task(self._fetch(build_id))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, build_id: str) -> Build | None:
+        async with self._turn:
+            try:
+                return await self._client.perform(get_build(build_id))
+            except NotFound:
+                return None
+
+    def page(self, build: Build) -> str | None:
+        """Give the build's dashboard page, if the connection knows where it is."""
+        return self._client.settings.build_page(build.id, build.project_id)
+
+    async def begin(self, interest: Interest) -> Cursor:
+        """Start a watcher from now: its newest builds, and all that are under way."""
+        reach = await reached(self._client, _listed(interest), "", 1)
+        live: list[Build] = []
+        for status in LIVE_STATUSES:
+            live += (await reached(self._client, _listed(interest, status), "", DEEPEST)).builds
+        return Cursor.begin(reach.builds, live, interest, whole=reach.whole)
+
+    async def since(self, known: str, interest: Interest, limit: int) -> list[Build]:
+        """Give what may concern a watcher that was away, as far back as the limit."""
+        return (await reached(self._client, _listed(interest), known, limit)).builds
+
+
+class Looks:
+    """The one poll of a connection.
+
+    :param settings: where to and as whom.
+    :param newest: the newest build that an earlier poll has shown.
+    """
+
+    def __init__(self, settings: Settings, newest: str = "") -> None:
+        self.settings = settings
+        self.newest = newest
+        self._client = AsyncClient(settings, retries=Retries(BUDGET))
+
+    async def look(self) -> Look:
+        """Read the list from its newest build to those that the last look has shown."""
+        limit = DEEPEST if self.newest else 1
+        reach = await reached(self._client, list_builds(), self.newest, limit)
+        self.newest = max([self.newest, *(build.id for build in reach.builds)])
+        return Look(self._client, reach.builds)
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self._client.close()
+
+
+async def reached(client: AsyncClient, call: Call[Page[Build]], known: str, limit: int) -> Reach:
+    """Read a list as far as it is needed."""
+    reach, pager = Reach(known, limit), Pager(call)
+    while pager.call is not None:
+        if reach.take(pager.turn(await client.perform(pager.call))):
+            break
+    return reach
+
+
+def _listed(interest: Interest, status: str | None = None) -> Call[Page[Build]]:
+    return list_builds(
+        project_id=interest.project_id,
+        build_setting_id=interest.build_setting_id,
+        branch=interest.branch,
+        status=status,
+    )

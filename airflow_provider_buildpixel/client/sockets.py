@@ -1,0 +1,171 @@
+"""What both shells must know about python-socketio."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import engineio.base_client
+import engineio.exceptions
+import engineio.payload
+import socketio.exceptions
+import socketio.packet
+
+from airflow_provider_buildpixel.core.bodies import parsed
+from airflow_provider_buildpixel.core.feed import token_refused
+from airflow_provider_buildpixel.core.text import shown
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.core.settings import Settings
+
+CONNECT_TIMEOUT = 15.0
+"""Seconds for one attempt to connect, handshakes included."""
+
+CLOSE_TIMEOUT = 2.0
+
+MAX_MESSAGE = 2**20
+"""Bytes of one message of a websocket; Socket.IO's own servers take no more from their clients."""
+
+MAX_PINGS = 100
+"""Answers to pings that may wait to be sent, before a server that does not read is left."""
+
+LIVELY = 1.0, 300.0
+"""Seconds between which a server's pings and their patience must be, whatever it announces."""
+
+PLAIN_TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
+"""Headers of a post of packets."""
+
+# The library's own loggers print packets, and with them the token, at INFO.
+LOGGER = logging.getLogger("airflow_provider_buildpixel.socketio")
+LOGGER.setLevel(logging.ERROR)
+
+# A burst of log lines over long-polling is one payload of many packets; the library's 16 drop it.
+engineio.payload.Payload.max_decode_packets = max(
+    engineio.payload.Payload.max_decode_packets, 100_000
+)
+
+# What connect() was seen to raise: its own errors, and what a broken handshake makes of them.
+CONNECT_ERRORS = (
+    socketio.exceptions.SocketIOError,
+    engineio.exceptions.EngineIOError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+EVENTS = ("build:status", "build:log")
+"""What BuildPixel emits; a server's other events are not even looked at."""
+
+CONNECTING: dict[int, type] = {socketio.packet.CONNECT: dict, socketio.packet.DISCONNECT: object}
+"""Packets about the connection, and what they may carry."""
+
+
+class Json:
+    """What the library reads JSON with: as everything else is, within bounds."""
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        """Read."""
+        return parsed(text.encode(errors="surrogatepass"))
+
+    @staticmethod
+    def dumps(data: Any, **how: Any) -> str:
+        """Write."""
+        return json.dumps(data, **how)
+
+
+class Packet(socketio.packet.Packet):  # type: ignore[misc]  # theirs has no types
+    """Reads what a server sends; what makes no sense becomes an event that nobody hears.
+
+    The library would raise wherever it happens to be, keep the parts of a binary event for as long
+    as it lacks one, remember every namespace, and answer every event that asks for it.
+    """
+
+    json = Json
+
+    def decode(self, encoded_packet: Any) -> int:
+        """Read a packet; there never is an attachment to come."""
+        attachments = -1
+        with suppress(ValueError, TypeError, LookupError):
+            attachments = super().decode(encoded_packet)
+        found: Any = self
+        if attachments or found.namespace not in {None, "/"} or not _known(*_content(found)):
+            self.packet_type, self.data = socketio.packet.EVENT, ["unknown"]
+        self.namespace = self.id = None
+        return 0
+
+
+def _content(found: Any) -> tuple[Any, Any]:
+    return found.packet_type, found.data
+
+
+def _known(kind: int, data: Any) -> bool:
+    if kind == socketio.packet.EVENT:
+        return isinstance(data, list) and bool(data) and data[0] in EVENTS
+    if kind == socketio.packet.CONNECT_ERROR:
+        return True
+    content = CONNECTING.get(kind)
+    return content is not None and (data is None or isinstance(data, content))
+
+
+def bound(engine: Any) -> None:
+    """Keep the rhythm that a server announces for its pings within reason."""
+    engine.ping_interval = _lively(engine.ping_interval)
+    engine.ping_timeout = _lively(engine.ping_timeout)
+
+
+def _lively(seconds: float) -> float:
+    least, most = LIVELY
+    return min(max(seconds, least), most) if isfinite(seconds) else most
+
+
+OPTIONS: dict[str, Any] = {
+    "reconnection": False,  # ours is in core.feed.Supervision: the library's gives up too easily
+    "handle_sigint": False,  # the process belongs to Airflow
+    "logger": LOGGER,
+    "engineio_logger": LOGGER,
+    "request_timeout": 10,
+    "serializer": Packet,
+}
+
+
+class Outcome:
+    """What became of one attempt to connect, as its handlers saw it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.refused = False
+
+    def connect_error(self, *reason: Any) -> None:
+        """Keep the reason: the exception of ``connect`` does not carry it."""
+        said = reason[0] if reason else ""
+        self.refused = token_refused(said)
+        self.reason = str(said.get("message", "") if isinstance(said, dict) else said)
+
+    def failure(self, error: BaseException) -> str:
+        """Say in a few words why the attempt failed."""
+        if self.refused:
+            return "the token was refused"
+        return shown(self.reason or str(error) or type(error).__name__, 120)
+
+
+def socketio_path(settings: Settings) -> str:
+    """Give the path of the Socket.IO endpoint, below the base URL's own path."""
+    return f"{urlsplit(settings.base_url).path.strip('/')}/socket.io".lstrip("/")
+
+
+def forget(engine: Any) -> None:
+    """Take a closed connection off the library's list of those that are open.
+
+    It stays there, and in memory for ever, when its own end is cut short, as by a loop's end.
+    """
+    with suppress(ValueError):
+        engineio.base_client.connected_clients.remove(engine)

@@ -1,0 +1,73 @@
+"""Whether and when a request that went wrong is sent again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_buildpixel.exceptions import (
+    RateLimited,
+    ServerFault,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.core.calls import Call
+    from airflow_provider_buildpixel.exceptions import (
+        BuildPixelError,
+    )
+
+
+def backoff(attempt: int, chance: float, *, first: float = 0.5, cap: float = 30.0) -> float:
+    """Give the pause after the attempt-th failure (from 0): doubling, capped, half of it chance.
+
+    :param chance: between 0 and 1, so that many waiters do not come back together.
+    """
+    whole = min(cap, first * 2.0 ** min(attempt, 32))
+    return whole * (0.5 + chance / 2)
+
+
+def redirected(error: BuildPixelError) -> bool:
+    """Tell an answer that repeating cannot change: a redirect, which is never followed."""
+    return error.status_code is not None and 300 <= error.status_code < 400
+
+
+def asked_pause(wait: float, chance: float, own: float = 0.0) -> float:
+    """Give the pause after a 429 that named one: never shorter, a little longer by chance.
+
+    :param own: our own back-off, which rules where the server asks for less: some ask for 0.
+    """
+    return max(own, wait + chance * min(1.0, 0.1 + wait / 10))
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How patiently one request is repeated.
+
+    :param budget: seconds from the first try within which the last may start.
+    """
+
+    budget: float = 120.0
+
+    def pause(
+        self, error: BuildPixelError, call: Call[Any], attempt: int, elapsed: float, chance: float
+    ) -> float | None:
+        """Give the seconds to wait before the next try, None to give up.
+
+        A request that changes something is repeated only if it surely did not run: it was
+        refused with 429, or it never left. There is no idempotency key, and a second build
+        would supersede the first.
+        """
+        match error:
+            case RateLimited(wait=float() | int() as wait):
+                pause = asked_pause(wait, chance, backoff(attempt, chance))
+            case RateLimited() | Unreachable(sent=False):
+                pause = backoff(attempt, chance)
+            case Unreachable() | ServerFault() | UnexpectedAnswer() if (
+                call.repeatable and not redirected(error)
+            ):
+                pause = backoff(attempt, chance)
+            case _:
+                return None
+        return pause if elapsed + pause <= self.budget else None

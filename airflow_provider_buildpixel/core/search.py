@@ -1,0 +1,96 @@
+"""Finding a build that something else started: the newest that fits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_buildpixel.core import calls, fields
+from airflow_provider_buildpixel.core.intent import newest_first, same_commit
+from airflow_provider_buildpixel.exceptions import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_buildpixel.core.calls import Call
+    from airflow_provider_buildpixel.core.model import Build, Page
+
+
+@dataclass(frozen=True)
+class Search:
+    """The fields that a build must have; None fits all.
+
+    :param commit: the whole commit, or its first characters.
+    """
+
+    project_id: str | None = None
+    build_setting_id: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Search:
+        """Read what :meth:`to_json` wrote."""
+        known = data if isinstance(data, dict) else {}
+        found = cls(**{name: fields.text(known.get(name)) for name in cls.__dataclass_fields__})
+        if found == cls():
+            raise InvalidRequest("nothing says which build to look for")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as plain JSON."""
+        return asdict(self)
+
+    @property
+    def call(self) -> Call[Page[Build]]:
+        """The list in which such a build would be."""
+        return calls.list_builds(
+            project_id=self.project_id,
+            build_setting_id=self.build_setting_id,
+            branch=self.branch,
+        )
+
+    def fits(self, build: Build) -> bool:
+        """Tell whether a build has the fields; a commit that is not known yet may become it."""
+        pairs = (
+            (self.project_id, build.project_id),
+            (self.build_setting_id, build.build_setting_id),
+            (self.branch, build.branch),
+        )
+        if any(want and have and want != have for want, have in pairs):
+            return False
+        return not self.commit or (bool(build.commit) and same_commit(self.commit, build.commit))
+
+    def newest(self, builds: Iterable[Build]) -> Build | None:
+        """Give the newest build that fits; ids sort by creation."""
+        fitting = (build for build in builds if self.fits(build))
+        return max(fitting, key=lambda build: build.id, default=None)
+
+    @property
+    def title(self) -> str:
+        """Name what is looked for."""
+        known = ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value)
+        return f"a build with {known}"
+
+
+class Sweep:
+    """One look through the list for the newest build that fits, no further than needed.
+
+    :param seen: the newest id of an earlier sweep that found nothing; older ones do not matter.
+    """
+
+    def __init__(self, search: Search, seen: str | None = None) -> None:
+        self._search = search
+        self._seen = seen
+        self.found: Build | None = None
+        self.newest = seen
+
+    def take(self, page: tuple[Build, ...]) -> bool:
+        """Take a page; tell whether the pages after it can be left alone."""
+        ids = [build.id for build in page]
+        best = self._search.newest(page)
+        if best is not None and (self.found is None or best.id > self.found.id):
+            self.found = best
+        self.newest = max([*ids, self.newest or ""])
+        older_known = self._seen is not None and bool(ids) and ids[-1] <= self._seen
+        return newest_first(ids) and (self.found is not None or older_known)

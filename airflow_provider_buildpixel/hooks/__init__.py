@@ -1,0 +1,1 @@
+"""BuildPixel's REST API behind an Airflow connection."""

@@ -1,0 +1,78 @@
+"""Airflow connections as settings; in the triggerer one look-up serves many triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_buildpixel import __version__
+from airflow_provider_buildpixel.core.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.core.settings import ConnectionLike
+
+KEPT = 60.0
+"""Seconds that a look-up in the triggerer serves: one costs tens of milliseconds."""
+
+REFUSED_KEPT = 1.0
+"""Seconds that a look-up serves after its token was refused: many triggers ask at once."""
+
+USER_AGENT = f"airflow-provider-buildpixel/{__version__}"
+
+
+def settings_of(conn: ConnectionLike) -> Settings:
+    """Read a connection."""
+    return Settings.from_connection(conn, USER_AGENT)
+
+
+def look_up(conn_id: str) -> Settings:
+    """Look a connection up, blocking."""
+    return settings_of(BaseHook.get_connection(conn_id))
+
+
+def _look_up_for_loop(conn_id: str) -> Settings:
+    """Look a connection up in a thread, and load the client there, too: that takes half a second.
+
+    Whoever looks a connection up from a loop is about to use the client on it.
+    """
+    import_module("airflow_provider_buildpixel.client.hub")
+    return look_up(conn_id)
+
+
+@dataclass(frozen=True)
+class _Known:
+    task: asyncio.Task[Settings]
+    since: float
+
+    def usable(self, refused: Settings | None) -> bool:
+        """Tell whether this look-up may serve: not failed, not too old, not the refused one."""
+        if self.task.done() and (self.task.cancelled() or self.task.exception() is not None):
+            return False
+        age = time.monotonic() - self.since
+        if refused is None or not self.task.done() or self.task.result() != refused:
+            return age < KEPT
+        return age < REFUSED_KEPT
+
+
+_KNOWN: dict[tuple[asyncio.AbstractEventLoop, str], _Known] = {}
+
+
+async def settings_for(conn_id: str, *, refused: Settings | None = None) -> Settings:
+    """Look a connection up without blocking the loop.
+
+    :param refused: settings whose token was refused: look again, it may have been replaced.
+    """
+    loop = asyncio.get_running_loop()
+    known = _KNOWN.get((loop, conn_id))
+    if known is None or not known.usable(refused):
+        for key in [key for key in _KNOWN if key[0].is_closed()]:
+            del _KNOWN[key]
+        # A thread and the plain call: right on every version of Airflow, and in dag.test.
+        task = loop.create_task(asyncio.to_thread(_look_up_for_loop, conn_id))
+        known = _KNOWN[loop, conn_id] = _Known(task, time.monotonic())
+    return await asyncio.shield(known.task)

@@ -1,0 +1,1 @@
+"""The way from a task in Airflow's UI to its build."""

@@ -1,0 +1,1 @@
+"""Operators: trigger a build, fetch its artifact."""

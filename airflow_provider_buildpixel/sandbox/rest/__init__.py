@@ -1,0 +1,1 @@
+"""The documented endpoints, as functions from a question to an answer."""

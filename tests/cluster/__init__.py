@@ -1,0 +1,1 @@
+"""Kills what an Airflow on PostgreSQL and Celery is made of, under load: ``make cluster``."""

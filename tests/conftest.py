@@ -1,0 +1,87 @@
+"""Gives Airflow a home of its own, before anything imports it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# A change is not refused for what only chance has found: CI tries the same examples each time, and
+# whoever runs the tests by hand tries others.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+HERE = Path(__file__).parent
+REAL = ("tests/e2e/", "tests/ui/test_browser.py", "tests/webhooks/test_real_airflow.py")
+"""Where the tests are that run a real Airflow."""
+
+DOCS = "tests/docs/"
+"""Tests that load the site and a user's sandbox once."""
+
+HOME = Path(tempfile.mkdtemp(prefix="buildpixel-tests-"))
+
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",  # the only way of 3.x; 2.11 warns without
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait for a real Airflow."""
+    for item in items:
+        if item.path.is_relative_to(HERE / "e2e"):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(300))
+    items.sort(key=lambda item: not _real(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests on a real Airflow in one process; the others are shared out file by file.
+
+    With two processes one mostly waits for Airflow, and the other goes through all the rest.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            if _real(nodeid):
+                return "airflow"
+            return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
+
+
+def _real(nodeid: str) -> bool:
+    return nodeid.startswith(REAL)
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> Path:
+    """Create Airflow's tables once, for the tests that run Dags in their own process."""
+    from airflow.utils.db import initdb
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Airflow 2's own libraries warn of
+        initdb()
+    return HOME / "airflow.db"

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_buildpixel.core.intent import (
+    Adopt,
+    Asked,
+    Fresh,
+    Intent,
+    Recheck,
+    Search,
+    Snapshot,
+    about_intent,
+    about_stored,
+    made_by_us,
+    newest_first,
+    ours,
+    same_commit,
+)
+from airflow_provider_buildpixel.core.model import Build, BuildSetting, Status
+from tests.core.anything import EXAMPLES, JSON, OBJECTS
+
+SETTING = BuildSetting("s", "Win64", "Shipping", "main")
+ASKED = Asked("p", "s")
+NAMES = st.text(min_size=1, max_size=12)
+MAYBE = st.none() | st.text(max_size=12)
+INTENTS = st.builds(
+    Intent,
+    asked=st.builds(Asked, NAMES, NAMES, MAYBE, MAYBE, MAYBE),
+    build_id=MAYBE,
+    asked_at=st.floats(0, 1e12),
+    dispatched_at=st.floats(0, 1e12),
+    newest=MAYBE,
+    concluded=st.booleans(),
+    generation=st.integers(),
+    token=MAYBE,
+)
+
+
+@EXAMPLES
+@given(INTENTS)
+def test_an_intent_survives_its_store(intent: Intent) -> None:
+    """What a task wrote down is what a later try reads."""
+    assert Intent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
+    assert Asked.from_json(intent.asked.to_json()) == intent.asked
+
+
+@EXAMPLES
+@given(JSON | OBJECTS)
+def test_any_json_is_an_intent_or_none(data: Any) -> None:
+    """Whatever the store holds, it is an intent or nothing."""
+    assert isinstance(Intent.from_json(data), Intent | None)
+    assert isinstance(Intent.from_json({"asked": data}), Intent | None)
+    known = Intent.from_json({"asked": ASKED.to_json(), "generation": data, "asked_at": data})
+    assert known is not None
+    assert known.asked == ASKED
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "same"),
+    [
+        (None, "abc", True),
+        ("abc", None, True),
+        ("", "abc", True),
+        ("ABC", "abcdef", True),
+        ("abcdef", "abc", True),
+        ("abd", "abcdef", False),
+    ],
+)
+def test_same_commit(want: str | None, have: str | None, *, same: bool) -> None:
+    """Either commit may be the first characters of the other."""
+    assert same_commit(want, have) is same
+
+
+@pytest.mark.parametrize(
+    ("asked", "fields", "fits"),
+    [
+        ({}, {}, True),
+        ({}, {"project_id": "p", "build_setting_id": "s", "branch": "main"}, True),
+        ({}, {"build_setting_id": "other"}, False),
+        ({}, {"branch": "other"}, False),
+        ({"branch": "other"}, {"branch": "other"}, True),
+        ({"commit": "abc"}, {"commit": "abcdef"}, True),
+        ({"commit": "abc"}, {"commit": "def"}, False),
+        ({"changelist": "7"}, {"changelist": "8"}, False),
+        ({"changelist": ""}, {"changelist": "8"}, True),
+    ],
+)
+def test_fits(asked: dict[str, Any], fields: dict[str, Any], *, fits: bool) -> None:
+    """A build fits a request unless a field that both tell differs."""
+    build = Build("b", Status("pending"), **fields)
+    assert Asked("p", "s", **asked).fits(build, SETTING) is fits
+
+
+def at(seconds: float) -> datetime:
+    """Give an instant."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@pytest.mark.parametrize(
+    ("before", "build_id", "created_at", "after"),
+    [
+        (Snapshot("b5"), "b6", at(0), True),
+        (Snapshot("b5"), "b5", None, False),
+        (Snapshot(""), "b1", at(0), True),
+        (Snapshot(None, 100.0), "b1", None, True),
+        (Snapshot(None, 100.0), "b1", at(98.5), True),
+        (Snapshot(None, 100.0), "b1", at(97.5), False),
+    ],
+)
+def test_after(
+    before: Snapshot, build_id: str, created_at: datetime | None, *, after: bool
+) -> None:
+    """A build is newer by its id where one is known, else by its time."""
+    build = Build(build_id, Status("pending"), created_at=created_at)
+    assert before.after(build) is after
+
+
+@pytest.mark.parametrize(
+    ("triggered_by", "token", "mine"),
+    [
+        (None, None, True),
+        ("api_token:a", None, True),
+        ("user:u", None, True),
+        ("push:c", None, False),
+        ("cron", None, False),
+        ("api_token:a", "api_token:a", True),
+        ("api_token:b", "api_token:a", False),
+        ("user:u", "user:u", True),
+    ],
+)
+def test_ours(triggered_by: str | None, token: str | None, *, mine: bool) -> None:
+    """A push or a schedule is never ours, and where the token is known, only its builds are."""
+    assert ours(triggered_by, token) is mine
+
+
+def test_made_by_us_prefers_tokens_to_people() -> None:
+    """A build in a person's name is ours only if no token's build can be."""
+    person = Build("b1", Status("pending"), triggered_by="user:u")
+    token = Build("b2", Status("pending"), triggered_by="api_token:a")
+    old = Build("a0", Status("pending"), triggered_by="api_token:a")
+    before = Snapshot("b0")
+    assert made_by_us([person, token, old], ASKED, SETTING, before) == (token,)
+    assert made_by_us([person, old], ASKED, SETTING, before) == (person,)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["c", "b", "a"], True),
+        (["a", "b"], False),
+        (["a"], False),
+        ([], False),
+        (["b", "b"], False),
+    ],
+)
+def test_newest_first(ids: list[str], *, expected: bool) -> None:
+    """A list is taken as sorted only if its ids show it."""
+    assert newest_first(ids) is expected
+
+
+STORED = Intent(ASKED, build_id="b", generation=1)
+
+
+@pytest.mark.parametrize(
+    ("intent", "generation", "expected"),
+    [
+        pytest.param(None, 1, Fresh(), id="first-try"),
+        pytest.param(STORED, 1, Recheck("b"), id="retry"),
+        pytest.param(STORED, 2, Recheck("b"), id="cleared-while-it-ran"),
+        pytest.param(Intent(ASKED), 0, Search(), id="answer-unknown"),
+        pytest.param(Intent(ASKED, "b", concluded=True), 0, Recheck("b"), id="retry-after-the-end"),
+    ],
+)
+def test_about_intent(intent: Intent | None, generation: int, expected: object) -> None:
+    """A later try goes on with what an earlier one started."""
+    assert about_intent(intent, ASKED, generation) == expected
+
+
+@pytest.mark.parametrize(
+    ("intent", "asked"),
+    [
+        (STORED, Asked("p", "s", branch="other")),
+        (Intent(ASKED, "b", concluded=True, generation=0), ASKED),
+        (Intent(ASKED, None, concluded=True, generation=0), ASKED),
+    ],
+)
+def test_about_an_intent_that_is_over(intent: Intent, asked: Asked) -> None:
+    """What was asked differently, or was over when a user cleared it, starts afresh."""
+    found = about_intent(intent, asked, 1)
+    assert isinstance(found, Fresh)
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "generation", "adopted"),
+    [
+        ("pending", 1, True),
+        ("made-up", 2, True),
+        ("complete", 1, True),
+        ("superseded", 1, True),
+        ("superseded", 2, False),
+        ("failed", 1, False),
+        (None, 1, False),
+    ],
+)
+def test_about_stored(status: str | None, generation: int, *, adopted: bool) -> None:
+    """A stored build is gone on with unless it failed, is gone, or was superseded and cleared."""
+    build = Build("b", Status(status)) if status else None
+    found = about_stored(build, STORED, generation)
+    assert isinstance(found, Adopt) is adopted
+
+
+def test_an_intent_knows_its_snapshot_and_its_build() -> None:
+    """A search looks after the snapshot that was taken, and a new build is not concluded yet."""
+    intent = Intent(ASKED, asked_at=5.0, newest="b0", concluded=True)
+    assert intent.before == Snapshot("b0", 5.0)
+    started = intent.started("b", 7.0)
+    assert (started.build_id, started.dispatched_at, started.concluded) == ("b", 7.0, False)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_buildpixel.core.model import BuildSetting, Project
+from airflow_provider_buildpixel.core.names import (
+    CANDIDATES_SHOWN,
+    like_id,
+    project_named,
+    selector,
+    setting_selected,
+)
+from airflow_provider_buildpixel.exceptions import InvalidRequest, NotFound
+
+ID = "0123456789abcdefABCDEF-_"
+PROJECTS = [
+    Project(ID, "Game"),
+    Project("p2", "Shooter"),
+    Project("p3", "Twin"),
+    Project("p4", "Twin"),
+    Project("p5", ID),
+    Project("p6", "A name of 24 characters."),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ID, True),
+        (ID[:-1], False),
+        (ID + "x", False),
+        ("A name of 24 characters.", False),
+        ("", False),
+    ],
+)
+def test_like_an_id(text: str, *, expected: bool) -> None:
+    """An id has 24 URL-safe characters."""
+    assert like_id(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Game", ID), ("p2", "p2"), (ID, ID), ("A name of 24 characters.", "p6")],
+)
+def test_a_project_by_name_or_id(name: str, expected: str) -> None:
+    """A project is found by its exact name or id; an id wins over another's name."""
+    assert project_named(name, PROJECTS).id == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("Twin", InvalidRequest, r"2 BuildPixel projects .* p3 \(Twin\), p4 \(Twin\)"),
+        ("game", NotFound, r"no BuildPixel project .* p2 \(Shooter\)"),
+    ],
+)
+def test_no_one_project(name: str, kind: type[Exception], said: str) -> None:
+    """A name that fits none or several is refused with the candidates."""
+    with pytest.raises(kind, match=said):
+        project_named(name, PROJECTS)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "none"), (CANDIDATES_SHOWN + 2, "and 2 more")])
+def test_candidates_are_few(count: int, said: str) -> None:
+    """A list of candidates stays short, and is never empty."""
+    with pytest.raises(NotFound, match=said):
+        project_named("x", [Project(str(number)) for number in range(count)])
+
+
+SETTINGS = [
+    BuildSetting.from_json({"id": identity, "branch": "main", **raw})
+    for identity, raw in (
+        (
+            "s1",
+            {"platform": "Win64", "buildType": "Shipping", "ueVersion": "5.4", "autoDeploy": True},
+        ),
+        ("s2", {"platform": "Win64", "buildType": "Development", "ueVersion": 5.3, "x": None}),
+        ("s3", {"platform": "Linux", "buildType": "Shipping", "tags": ["a"], "changelist": 7}),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"platform": "Linux"}, "s3"),
+        ({"build_type": "Development"}, "s2"),
+        ({"platform": "Win64", "BUILDTYPE": "Shipping"}, "s1"),
+        ({"ueVersion": 5.4}, "s1"),
+        ({"ue_version": "5.3"}, "s2"),
+        ({"autoDeploy": "True"}, "s1"),
+        ({"auto_deploy": True}, "s1"),
+        ({"changelist": "7"}, "s3"),
+        ({"tags": ["a"]}, "s3"),
+        ({"id": "s2", "x": None}, "s2"),
+    ],
+)
+def test_a_setting_by_its_fields(wanted: dict[str, Any], expected: str) -> None:
+    """A setting is found by any of its fields, in either spelling and as templates render them."""
+    assert setting_selected(wanted, SETTINGS).id == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "said"),
+    [
+        ({}, InvalidRequest, "is empty"),
+        ({"branch": "main"}, InvalidRequest, "3 build settings fit branch='main'"),
+        ({"platform": "None"}, NotFound, "no build setting fits"),
+        ({"ueVersion": 5.5}, NotFound, "no build setting fits"),
+        ({"tags": ["b"]}, NotFound, "no build setting fits"),
+        ({"x": "None"}, NotFound, "no build setting fits"),
+    ],
+)
+def test_no_one_setting(wanted: dict[str, Any], kind: type[Exception], said: str) -> None:
+    """Fields that fit none or several settings are refused with the candidates."""
+    with pytest.raises(kind, match=said):
+        setting_selected(wanted, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"platform": "Win64"}, {"platform": "Win64"}),
+        (' {"platform": "Win64"} ', {"platform": "Win64"}),
+        (" s1 ", {"id": "s1"}),
+        ("", {}),
+        (None, {}),
+    ],
+)
+def test_a_selector(wanted: Any, expected: dict[str, Any]) -> None:
+    """A DAG author gives fields, fields as JSON, or an id."""
+    assert selector(wanted) == expected
+
+
+def test_a_broken_selector() -> None:
+    """A template that rendered to broken JSON is refused."""
+    with pytest.raises(InvalidRequest, match="no JSON object"):
+        selector("{'platform': 'Win64'}")

@@ -1,0 +1,32 @@
+"""The Dags whose processes are killed; a run's conf says who asks for which branch."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+from airflow_provider_buildpixel.retries import BuildPixelRetryPolicy
+
+BUILD: dict[str, Any] = {
+    "task_id": "build",
+    "project": "MyGame",
+    "build_setting": {"platform": "Win64", "buildType": "Shipping"},
+    "branch": "{{ dag_run.conf['branch'] }}",
+    "buildpixel_conn_id": "{{ dag_run.conf['conn'] }}",
+    "poll_interval": 5,
+    "retry_delay": timedelta(seconds=1),
+}
+WIDE: dict[str, Any] = {"max_active_runs": 100, "max_active_tasks": 100}
+PATIENT: dict[str, Any] = {"retries": 10, "retry_policy": BuildPixelRetryPolicy()}
+
+with DAG("killed_deferred", schedule=None, **WIDE):
+    BuildPixelTriggerBuildOperator(**BUILD, **PATIENT, deferrable=True)
+
+with DAG("killed_blocking", schedule=None, **WIDE):
+    BuildPixelTriggerBuildOperator(**BUILD, **PATIENT, deferrable=False)
+
+with DAG("retried_once", schedule=None, **WIDE):
+    BuildPixelTriggerBuildOperator(**BUILD, retries=1, deferrable=True)

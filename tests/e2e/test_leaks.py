@@ -1,0 +1,142 @@
+"""Everything at DEBUG with canaries for secrets, and then a search for them wherever they lie."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_buildpixel.sandbox import Plan, Sandbox
+
+demo = pytest.importorskip("airflow_provider_buildpixel.sandbox.demo.airflow")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
+
+CANARY = f"canary{secrets.token_hex(12)}"
+WEBHOOK_SECRET = f"whsec_{CANARY}"
+
+DAGS = """
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, AssetWatcher
+from airflow_provider_buildpixel.assets import build_asset
+from airflow_provider_buildpixel.operators.buildpixel import (
+    BuildPixelDownloadArtifactOperator as Download,
+    BuildPixelTriggerBuildOperator as Trigger,
+)
+from airflow_provider_buildpixel.sensors.buildpixel import BuildPixelBuildSensor as Sensor
+from airflow_provider_buildpixel.triggers.events import BuildPixelBuildEventTrigger
+
+SETTING = {{"platform": "Win64", "buildType": "Shipping"}}
+common = {{"buildpixel_conn_id": "canary"}}
+asset = build_asset("{project}", "{setting}")
+
+with DAG("leaks", schedule=None, max_active_tasks=3):
+    made = {{"project": "MyGame", "build_setting": SETTING, **common}}
+    build = Trigger(task_id="build", deferrable=True, poll_interval=1, outlets=[asset], **made)
+    again = Trigger(task_id="again", deferrable=False, poll_interval=1, channel="polling", **made)
+    sensor = Sensor(task_id="sensor", build_id=build.output["build_id"], **common)
+    download = Download(task_id="download", build_id=build.output["build_id"],
+                        destination="{place}/{{{{ ti.task_id }}}}.tar.gz", **common)
+    nowhere = Download(task_id="nowhere", build_id="a" * 24, destination="{place}/x", **common)
+    refused = Trigger(task_id="refused", **{{**made, "buildpixel_conn_id": "refused"}})
+    build >> again >> sensor
+
+watcher = BuildPixelBuildEventTrigger(**common, poll_interval=1.0)
+builds = Asset("builds", watchers=[AssetWatcher(name="w", trigger=watcher)])
+with DAG("watching", schedule=[builds]):
+    EmptyOperator(task_id="noted")
+with DAG("each_build", schedule=None):
+    EmptyOperator(task_id="noted")
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox that is fast, with a token that is known by its looks."""
+    with Sandbox(default=Plan(queue=0.5, run=4.0)) as sandbox:
+        yield sandbox
+
+
+def _uri(sandbox: Sandbox, token: str) -> str:
+    extra = f"webhook_secret={WEBHOOK_SECRET}&run_per_build=each_build"
+    return f"buildpixel://:{token}@{quote(sandbox.url, safe='')}/?{extra}"
+
+
+@pytest.fixture(scope="module")
+def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """An Airflow whose components all log what they can."""
+    folder = tmp_path_factory.mktemp("dags")
+    setting = sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
+    place = {"place": tmp_path_factory.mktemp("artifacts")}
+    text = DAGS.format(project=setting["projectId"], setting=setting["id"], **place)
+    (folder / "dags.py").write_text(text)
+    environment = {
+        "AIRFLOW_CONN_CANARY": _uri(sandbox, sandbox.token),
+        "AIRFLOW_CONN_REFUSED": _uri(sandbox, f"bp_refused_{CANARY}"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "AIRFLOW__LOGGING__FAB_LOGGING_LEVEL": "DEBUG",
+    }
+    with demo.Airflow(folder, environment) as airflow:
+        airflow.wait_for_dags(["leaks", "watching", "each_build"])
+        yield airflow
+
+
+def _ended(airflow: Airflow, run_id: str) -> bool:
+    return airflow.api.run("leaks", run_id)["state"] in {"success", "failed"}
+
+
+def _runs(airflow: Airflow, dag_id: str) -> int:
+    return int(airflow.api.call("GET", f"/dags/{dag_id}/dagRuns?limit=1")["total_entries"])
+
+
+def _canaries(sandbox: Sandbox) -> list[str]:
+    """Give what must be nowhere: tokens, the webhook secret, and the signatures that were given."""
+    signatures = {request.query.get("Signature") for request in sandbox.requests} - {None}
+    assert signatures
+    return [CANARY, sandbox.token, *(str(signature) for signature in signatures)]
+
+
+def _found(airflow: Airflow, text: str) -> set[str]:
+    """Give the files that hold a text: logs of all components and tasks, and the database."""
+    files = (path for path in airflow.home.path.rglob("*") if path.is_file())
+    return {path.name for path in files if text.encode() in path.read_bytes()}
+
+
+def _shown(airflow: Airflow, run_id: str) -> str:
+    """Give what the API tells of a run: logs, XCom, rendered fields, connections."""
+    path = f"/dags/leaks/dagRuns/{run_id}/taskInstances"
+    tasks = airflow.api.tasks("leaks", run_id)
+    told = [airflow.api.log(task, 1) for task in tasks]
+    told += [str(airflow.api.call("GET", f"{path}/{task['task_id']}")) for task in tasks]
+    told += [
+        str(airflow.api.call("GET", f"{path}/{task['task_id']}/xcomEntries?limit=50"))
+        for task in tasks
+    ]
+    return "\n".join(told)
+
+
+def test_nothing_leaks(airflow: Airflow, sandbox: Sandbox) -> None:
+    """After builds, downloads, webhooks, a watcher and refusals no secret lies anywhere."""
+    sandbox.webhook(f"{airflow.url}/buildpixel/webhooks/canary", WEBHOOK_SECRET)
+    run_id = airflow.api.start_run("leaks", None)
+    airflow.wait_until(lambda: _ended(airflow, run_id), 120, "the run has ended")
+    airflow.wait_until(lambda: _runs(airflow, "each_build") > 0, 60, "a webhook was taken")
+    airflow.wait_until(lambda: _runs(airflow, "watching") > 0, 60, "the watcher told")
+    states = {task["task_id"]: task["state"] for task in airflow.api.tasks("leaks", run_id)}
+    failing = {"nowhere", "refused"}
+    assert {task for task, state in states.items() if state == "failed"} == failing
+    shown = _shown(airflow, run_id)
+    build_id = str(sandbox.builds()[0]["id"])
+    assert build_id in shown
+    # The search finds what is there: in the logs of tasks and triggers, and in the database.
+    assert len(_found(airflow, build_id)) >= 4
+    assert any(".db" in name for name in _found(airflow, build_id))
+    assert _found(airflow, "urllib3.connectionpool")  # which speaks at DEBUG only
+    for canary in _canaries(sandbox):
+        assert canary not in shown
+        assert not _found(airflow, canary)

@@ -1,0 +1,151 @@
+"""The provider in a real Airflow: scheduler, triggerer, Dag processor and API server."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_provider_buildpixel.sandbox import Sandbox
+    from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
+    from tests.e2e.conftest import Run
+
+    Start = Callable[..., Run]
+
+
+def _win64(sandbox: Sandbox) -> str:
+    return str(sandbox.setting("MyGame", platform="Win64", buildType="Shipping")["id"])
+
+
+def test_release_pipeline(run: Start, shared_sandbox: Sandbox, tmp_path: Path) -> None:
+    """The example builds both platforms, and behind the gate fetches what came out."""
+    shared_sandbox.plan(times=2, queue=1.0, run=9.0)
+    release = run("buildpixel_release_pipeline", {"releases": str(tmp_path)})
+    assert release.end() == "success"
+    facts = [release.xcom("build", index=index) for index in range(2)]
+    assert {fact["status"] for fact in facts} == {"complete"}
+    assert {fact["platform"] for fact in facts} == {"Win64", "Linux"}
+    for index, fact in enumerate(facts):
+        artifact = tmp_path / f"MyGame-{fact['platform']}.tar.gz"
+        with tarfile.open(artifact) as tar:
+            (named,) = [tar.extractfile(one) for one in tar if one.name.endswith("Build.json")]
+            assert named is not None
+            assert fact["build_id"] in named.read().decode()
+        fetched = release.xcom("fetch", index=index)
+        assert fetched["checksum_md5"] == hashlib.md5(artifact.read_bytes()).hexdigest()  # noqa: S324  # BuildPixel's
+        assert str(artifact) in release.xcom("release")
+
+
+def test_gate_that_does_not_open(run: Start, shared_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Where one platform fails nothing is fetched or released, of the other one neither."""
+    linux = shared_sandbox.setting("MyGame", platform="Linux", buildType="Shipping")["id"]
+    shared_sandbox.plan(setting_id=linux, outcome="failed", failure="compile", queue=0.0, run=9.0)
+    shared_sandbox.plan(setting_id=_win64(shared_sandbox), queue=0.0, run=9.0)
+    release = run("buildpixel_release_pipeline", {"releases": str(tmp_path)})
+    release.wait_for("build", "success", "up_for_retry", seconds=120.0)
+    assert release.stop() == "failed"
+    assert [task["state"] for task in release.tasks("build")].count("success") == 1
+    assert not release.events_of("gate", "fetch", "release")
+    assert not list(tmp_path.iterdir())
+
+
+def test_gate_on_push(run: Start, shared_sandbox: Sandbox) -> None:
+    """The example waits for a build that a push has started, and starts none."""
+    setting = shared_sandbox.setting("MyGame", platform="Win64", buildType="Development")
+    shared_sandbox.plan(setting_id=setting["id"], queue=1.0, run=15.0)
+    pushed = shared_sandbox.push(setting["id"])
+    before = len(shared_sandbox.builds())
+    gate = run("buildpixel_gate_on_push")
+    assert gate.end() == "success"
+    assert pushed in gate.xcom("smoke_test")
+    assert len(shared_sandbox.builds()) == before
+
+
+def test_id_is_known_while_the_build_runs(run: Start, shared_sandbox: Sandbox) -> None:
+    """A deferred task has published its build's id, and its log shows the build's."""
+    shared_sandbox.plan(queue=0.0, run=12.0)
+    going = run("one_deferred_build")
+    going.wait_for("build", "deferred")
+    build_id = going.xcom("build", "build_id")
+    assert shared_sandbox.build(build_id)["status"] in {"pending", "running"}
+    assert going.end() == "success"
+    assert "*** COMPILING" in going.log("build")
+
+
+def test_failed_build_fails_the_task(run: Start, shared_sandbox: Sandbox) -> None:
+    """A failed build fails its task with the phase and the compiler's words in the log."""
+    shared_sandbox.plan(outcome="failed", queue=0.0, run=9.0)
+    failing = run("one_deferred_build")
+    assert failing.end() == "failed"
+    log = failing.log("build")
+    assert "compile" in log
+    assert "error C2065" in log
+
+
+def test_sensor_without_a_worker(run: Start, shared_sandbox: Sandbox) -> None:
+    """A sensor that starts in the triggerer needs a worker only for the end, and times out."""
+    shared_sandbox.plan(queue=0.0, run=12.0)
+    build_id = shared_sandbox.push(_win64(shared_sandbox))
+    sensing = run("started_in_the_triggerer", {"build_id": build_id})
+    assert sensing.end() == "failed"
+    [in_time], [too_late] = sensing.tasks("in_time"), sensing.tasks("too_late")
+    assert (in_time["state"], too_late["state"]) == ("success", "failed")
+    assert sensing.xcom("in_time")["build_id"] == build_id
+    assert too_late["try_number"] == 1  # a sensor's timeout is never retried
+    assert sensing.events("running") == 2  # each once, in order to conclude
+
+
+def test_killed_triggerer(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
+    """A triggerer that is killed in mid-wait loses nothing: its successor goes on with the wait."""
+    shared_sandbox.plan(queue=0.0, run=30.0)
+    before = len(shared_sandbox.builds())
+    waiting = run("one_deferred_build")
+    waiting.wait_for("build", "deferred")
+    airflow.components["triggerer"].kill()
+    airflow.components["triggerer"].start()
+    assert waiting.end() == "success"
+    assert len(shared_sandbox.builds()) == before + 1
+
+
+def test_killed_worker(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
+    """A worker that is killed in mid-wait costs a try, not a build: the retry goes on with it."""
+    shared_sandbox.plan(queue=0.0, run=50.0)
+    before = len(shared_sandbox.builds())
+    waiting = run("one_blocking_build_with_retries")
+    waiting.wait_for("build", "running")
+    airflow.wait_until(lambda: len(shared_sandbox.builds()) > before, 30.0, "the build is there")
+    airflow.components["scheduler"].kill()  # with the workers, which are its children
+    airflow.components["scheduler"].start()
+    assert waiting.end(200.0) == "success"
+    assert waiting.tasks("build")[0]["try_number"] > 1
+    assert len(shared_sandbox.builds()) == before + 1
+
+
+def _begun_anew(airflow: Airflow, dag_id: str) -> bool:
+    """Tell whether a scheduler that had stood still says that it began tasks of a Dag anew."""
+    lines = airflow.home.log("scheduler").read_text(errors="replace").splitlines()
+    return any("orphaned TaskInstances" in line and f"{dag_id}." in line for line in lines)
+
+
+def test_many_short_builds(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
+    """Forty builds of one to eight seconds all succeed, on their first try.
+
+    At Airflow's default heartbeat interval, which fails deferrals as short as these. Other tries
+    are none of these failures where the scheduler itself says so, and start no other builds.
+    """
+    before = len(shared_sandbox.builds())
+    for number in range(40):
+        shared_sandbox.plan(setting_id=_win64(shared_sandbox), queue=0.0, run=1.0 + number % 8)
+    many = run("many_short_builds")
+    assert many.end(240.0) == "success"
+    tasks = many.tasks("build")
+    assert len(tasks) == 40
+    tries = {task["try_number"] for task in tasks}
+    assert tries == {1} or _begun_anew(airflow, "many_short_builds"), tries
+    assert many.events("state mismatch") == 0
+    assert len(shared_sandbox.builds()) == before + 40
+    assert many.events("deferred") >= 10  # else this showed nothing

@@ -1,0 +1,295 @@
+"""Every decoder as a function of bytes: it gives a value or a declared error, else it is a bug."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import json
+import tempfile
+import unicodedata
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_buildpixel.client.extraction import Directory
+from airflow_provider_buildpixel.client.sockets import Outcome, Packet
+from airflow_provider_buildpixel.core import calls, cursor, feed, ranges, webhooks
+from airflow_provider_buildpixel.core.artifacts import Expected, PartFacts, trusted
+from airflow_provider_buildpixel.core.bodies import MAX_BODY, Body
+from airflow_provider_buildpixel.core.intent import Asked, Intent, Snapshot
+from airflow_provider_buildpixel.core.logs import KEPT, LogLine, LogTail
+from airflow_provider_buildpixel.core.model import Artifact, Build, Identity, Page
+from airflow_provider_buildpixel.core.names import project_named, selector, setting_selected
+from airflow_provider_buildpixel.core.narration import Narration
+from airflow_provider_buildpixel.core.pages import rows
+from airflow_provider_buildpixel.core.ranges import Known, Wish, meaning
+from airflow_provider_buildpixel.core.replies import Reply, decode
+from airflow_provider_buildpixel.core.retries import Retries
+from airflow_provider_buildpixel.core.search import Search
+from airflow_provider_buildpixel.core.text import redacted, shown, storable
+from airflow_provider_buildpixel.core.verdict import verdict
+from airflow_provider_buildpixel.core.watch import Watch
+from airflow_provider_buildpixel.exceptions import BuildPixelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CALLS: list[calls.Call[Any]] = [
+    calls.get_build("b"),
+    calls.list_builds(),
+    calls.get_identity(),
+    calls.list_projects(),
+    calls.list_build_settings("p"),
+    calls.trigger_build("p", "s"),
+    calls.get_artifact("b"),
+    calls.update_project("p", {}),
+    rows("running"),
+]
+HEADERS = ("retry-after", "date", "x-request-id", "content-type")
+RANGE_HEADERS = ("content-range", "content-length", "etag", "retry-after", "content-encoding")
+STATUSES = (200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 408, 416, 429, 500, 503, 599)
+CONTROLLING = {"Cc", "Cs", "Zl", "Zp"}
+REDIRECTING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+NOW = 1_790_000_000.0
+
+
+def clean(text: str) -> None:
+    """Check that a terminal can be shown a text."""
+    bad = [
+        char for char in text if unicodedata.category(char) in CONTROLLING and char not in "\t\n"
+    ]
+    bad += [char for char in text if unicodedata.bidirectional(char) in REDIRECTING]
+    assert not bad, repr(text)
+
+
+def _headed(data: bytes, names: Iterable[str]) -> tuple[dict[str, str], bytes]:
+    """Take as many lines off for headers as there are names; the rest is the body."""
+    *lines, body = [*data.split(b"\n", len(tuple(names))), b""][: len(tuple(names)) + 1]
+    return dict(zip(names, (line.decode("latin-1") for line in lines), strict=False)), body
+
+
+def answer(data: bytes) -> None:
+    """Read an answer of the API, and do with its value what the provider does."""
+    if len(data) < 2:
+        return
+    call, status = CALLS[data[0] % len(CALLS)], STATUSES[data[1] % len(STATUSES)]
+    headers, body = _headed(data[2:], HEADERS)
+    reply = Reply(status, headers, body, NOW)
+    offset = (reply.server_time or NOW) - NOW
+    try:
+        value = decode(call, reply)
+    except BuildPixelError as error:
+        clean(str(error))
+        pause = Retries().pause(error, call, 0, 0.0, 0.5)
+        assert pause is None or 0 <= pause <= Retries().budget
+        return
+    use(value, NOW + offset)
+
+
+def use(value: Any, wall: float) -> None:
+    """Do with a value what the provider does with it."""
+    match value:
+        case Build():
+            _use_build(value, wall)
+        case Page():
+            _use_page(value)
+        case Artifact():
+            Expected.of("b", value).gaps(verify=True)
+            assert value.url not in repr(value) or len(value.url) < 20
+            with suppress(BuildPixelError):
+                assert trusted(value.url, "https://x").strip().lower().startswith("https:")
+        case Identity():
+            assert value.may_trigger in {True, False}
+
+
+def _use_build(build: Build, wall: float) -> None:
+    clean(build.title)
+    facts = json.dumps(build.facts("u"))
+    assert "\\u0000" not in facts
+    assert len(facts) < 20_000 * 6
+    narration = Narration(0.0, resumed=len(build.id) % 2 == 0)
+    for record in [*narration.learn(build, 1.0, wall), *narration.learn(build, 700.0, wall)]:
+        clean(record.text)
+    watch = Watch(0.0)
+    watch.learn(build, 1.0)
+    watch.want(2.0)
+    verdict(build, "follow")
+    Asked("p", "s", changelist="1").fits(build, _setting())
+    Snapshot(at=NOW).after(build)
+    webhooks.objection(build, datetime.now(UTC))
+    webhooks.tells_of(build.raw, build)
+    cursor.Cursor().see([build], cursor.Interest("p")).to_json()
+    path = Path("/there") / f"{build.id}.tar.gz"
+    assert path.parent == Path("/there")
+    assert ".." not in path.parts
+
+
+def _setting() -> Any:
+    return decode(calls.get_build_setting("p", "s"), Reply(200, {}, b'{"id": "s"}'))
+
+
+def _use_page(page: Page[Any]) -> None:
+    pager = calls.Pager(calls.list_builds())
+    pager.turn(page)
+    titled = [item for item in page.items if hasattr(item, "title")]
+    for item in titled:
+        clean(item.title)
+    with suppress(BuildPixelError):
+        project_named("x", [item for item in titled if hasattr(item, "repo_link")])
+    with suppress(BuildPixelError):
+        settings = [item for item in titled if hasattr(item, "uproject_path")]
+        setting_selected({"platform": "Win64"}, settings)
+
+
+def ranged(data: bytes) -> None:
+    """Read the head of a store's answer."""
+    headers, _ = _headed(data[2:], RANGE_HEADERS)
+    wish, known = Wish(5, 10), Known(100 if data[:1] > b"\x80" else None, "e")
+    status = STATUSES[data[1] % len(STATUSES)] if len(data) > 1 else 206
+    for code in (status, 200, 206, 416, 429):
+        found = meaning(code, headers, wish, known)
+        if isinstance(found, ranges.Body):
+            assert found.start in {0, wish.start}
+            assert found.length is None or found.length >= 0
+
+
+def packed(data: bytes) -> None:
+    """Unpack an answer's body."""
+    encoding = ["gzip", "identity", "br", None][data[0] % 4] if data else None
+    try:
+        body = Body(encoding)
+        for at in range(1, len(data), 50):
+            body.add(data[at : at + 50])
+    except BuildPixelError as error:
+        clean(str(error))
+    except Body.ERRORS:
+        return
+    else:
+        assert len(body.whole()) <= MAX_BODY
+
+
+def event(data: bytes) -> None:
+    """Read a Socket.IO packet, and hear what it says."""
+    text = data.decode(errors="surrogateescape")
+    if not text:
+        return
+    found: Any = Packet(encoded_packet=text)
+    assert found.attachment_count == 0
+    assert found.namespace is None
+    if found.packet_type == 4:
+        outcome = Outcome()
+        payload = found.data if isinstance(found.data, list) else [found.data]
+        outcome.connect_error(*payload)
+        clean(outcome.failure(OSError()))
+    elif isinstance(found.data, list):
+        _hear(found.data[1:])
+
+
+def _hear(payload: list[Any]) -> None:
+    narration, watch = Narration(0.0), Watch(0.0)
+    feed.idle_talk(*payload)
+    for heard in (feed.told(*payload), feed.line(*payload)):
+        if heard is not None:
+            watch.hear(heard, 1.0)
+            for record in narration.hear(heard, 1.0):
+                clean(record.text)
+
+
+def log(data: bytes) -> None:
+    """Read a log line in each of its forms."""
+    text = data.decode(errors="replace")
+    with suppress(ValueError, RecursionError):
+        if line := LogLine.from_json(json.loads(text)):
+            _use_line(line)
+    line = LogLine.from_json(text)
+    assert line is not None
+    _use_line(line)
+    _use_line(LogLine(text[:KEPT]))
+    clean(shown(text))
+    assert redacted(redacted(text)) == redacted(text)
+    assert "\x00" not in storable(text)
+
+
+def _use_line(line: LogLine) -> None:
+    clean(line.shown)
+    assert len(line.shown) < 4_500
+    assert len(line.message) <= KEPT
+    assert line.level in {"info", "warn", "error"}
+    tail = LogTail(5)
+    assert tail.hear(line)
+    assert tail.read([line]) == []
+
+
+def webhook(data: bytes) -> None:
+    """Read a delivery: signature and body."""
+    signature, _, body = data.partition(b"\n")
+    said = signature.decode("latin-1")
+    right = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+    trusting = webhooks.genuine(body, said, ["secret"])
+    assert trusting == (said.strip().lower() == f"sha256={right}")
+    webhooks.too_long(said)
+    webhooks.json_announced(said)
+    try:
+        delivery = webhooks.Delivery.from_body(body)
+    except BuildPixelError as error:
+        clean(str(error))
+    else:
+        assert not delivery.finished or delivery.build_id
+
+
+def stored(data: bytes) -> None:
+    """Read what earlier versions, or somebody else, may have stored."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for read in (Intent.from_json, cursor.Cursor.from_json, PartFacts.from_json, Asked.from_json):
+        found: Any = read(value)
+        if found is not None:
+            assert read(json.loads(json.dumps(found.to_json()))) == found
+    with suppress(BuildPixelError):
+        assert Search.from_json(value).title
+    with suppress(BuildPixelError):
+        selector(value)
+
+
+def archive(data: bytes) -> None:
+    """Unpack a tarball, packed here: a checksum would keep most inputs from going anywhere."""
+    unpack(gzip.compress(data, 1))
+
+
+def unpack(packed: bytes) -> None:
+    """Unpack into a directory, beside which nothing may change."""
+    with tempfile.TemporaryDirectory() as place:
+        outside = Path(place) / "outside"
+        outside.write_text("untouched")
+        target = Path(place) / "deep" / "target"
+        directory = Directory(target, expansion=2.0, patient=False)
+        directory.begin(Expected("b", len(packed), "0" * 32))
+        try:
+            directory.consume(iter([memoryview(packed)]))
+            directory.commit()
+        except BuildPixelError as error:
+            clean(str(error))
+        finally:
+            directory.close()
+        assert outside.read_text() == "untouched"
+        assert {path.name for path in Path(place).iterdir()} == {"outside", "deep"}
+        assert {path.name for path in (Path(place) / "deep").iterdir()} <= {"target"}
+        for path in target.rglob("*"):
+            assert path.parent.resolve().is_relative_to(target.resolve())
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "answer": answer,
+    "ranged": ranged,
+    "packed": packed,
+    "event": event,
+    "log": log,
+    "webhook": webhook,
+    "stored": stored,
+    "archive": archive,
+    "unpack": unpack,
+}

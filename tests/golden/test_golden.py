@@ -1,0 +1,112 @@
+"""What a released version wrote into Airflow's database is read by every later one.
+
+A folder per version holds it, as that version wrote it. The files are never changed; a version
+that writes something else adds a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_buildpixel.core.artifacts import PartFacts
+from airflow_provider_buildpixel.core.cursor import Cursor
+from airflow_provider_buildpixel.core.intent import Asked, Intent
+from airflow_provider_buildpixel.core.search import Search
+from airflow_provider_buildpixel.core.webhooks import tells_of
+from airflow_provider_buildpixel.operators.waits import Progress
+
+HERE = Path(__file__).parent
+TRIGGERS = sorted(HERE.glob("*/trigger*.json")) + sorted(HERE.glob("*/watcher*.json"))
+BUILD = "mfx3v9q1-build-000000001"
+
+
+def _read(name: str) -> Any:
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_triggers(path: Path) -> None:
+    """A stored trigger loads from where it was, with all that it was given."""
+    stored = json.loads(path.read_text())
+    if path.stem.startswith("watcher"):
+        pytest.importorskip("airflow.sdk", reason="Airflow 2.11 has no watchers")
+    module, _, name = stored["classpath"].rpartition(".")
+    trigger = getattr(import_module(module), name)(**stored["kwargs"])
+    classpath, kwargs = trigger.serialize()
+    assert classpath == stored["classpath"]
+    assert kwargs == stored["kwargs"]
+
+
+def test_the_shared_poll_of_a_watcher() -> None:
+    """A stored watcher goes on sharing its poll with others of its connection."""
+    pytest.importorskip("airflow.sdk", reason="Airflow 2.11 has no watchers")
+    from airflow_provider_buildpixel.triggers.events import BuildPixelBuildEventTrigger
+
+    keys = [
+        BuildPixelBuildEventTrigger(**_read(f"0.1/{name}")["kwargs"]).shared_stream_key()
+        for name in ("watcher", "watcher-full")
+    ]
+    assert keys == [("buildpixel", "buildpixel_default", 30.0), ("buildpixel", "studio", 10.0)]
+
+
+class _Instance:
+    start_date = None
+
+
+def test_progress() -> None:
+    """A deferred task's deadlines and rounds come back."""
+    context: Any = {"ti": _Instance()}
+    assert Progress.from_json(context, _read("0.1/progress")) == Progress(
+        1770000000.5, 1760000000.5, 3, 1
+    )
+
+
+def test_intents() -> None:
+    """What a task wrote down about its build, with and without the answer, comes back."""
+    asked = Asked("project-1", "setting-1", "main", "0a1b2c3d", "41234")
+    newest = "mfx3v9q1-build-000000000"
+    assert Intent.from_json(_read("0.1/intent")) == Intent(
+        asked,
+        BUILD,
+        1770000000.5,
+        1770000001.5,
+        newest,
+        concluded=True,
+        generation=2,
+        token="api_token:t1",
+    )
+    unanswered = Intent(Asked("project-1", "setting-1"), None, 1770000000.5)
+    assert Intent.from_json(_read("0.1/intent-before-the-answer")) == unanswered
+
+
+def test_cursor() -> None:
+    """A watcher goes on where it was."""
+    settled, live = frozenset({"b" * 24, "c" * 24}), frozenset({"d" * 24})
+    assert Cursor.from_json(_read("0.1/cursor")) == Cursor("a" * 24, settled, live, 7)
+
+
+def test_part() -> None:
+    """A download goes on with the part that an earlier version fetched."""
+    part = PartFacts(BUILD, 5_000_000_000, "0" * 32, '"etag-1"')
+    assert PartFacts.from_json(_read("0.1/part")) == part
+
+
+def test_search() -> None:
+    """The fields of a build that is looked for come back."""
+    stored = _read("0.1/trigger-search")["kwargs"]["search"]
+    assert Search.from_json(stored) == Search("project-1", "setting-1", "main", "0a1b2c3d")
+
+
+def test_facts() -> None:
+    """An asset event of an earlier version is recognised as this build's, and keeps its keys."""
+    from airflow_provider_buildpixel.core.model import Build, Status
+
+    facts, build = _read("0.1/facts"), Build(BUILD, Status("complete"))
+    assert tells_of(facts, build)
+    assert tells_of({"from_trigger": True, "payload": facts}, build)
+    assert list(facts) == list(build.facts())

@@ -1,0 +1,203 @@
+"""The provider's app in this process, over Airflow's tables and auth, with the sandbox behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+
+from airflow_provider_buildpixel.core.model import Build
+from airflow_provider_buildpixel.core.places import RECORD_KEY, Place, Record
+from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+from airflow_provider_buildpixel.sandbox import Plan, Sandbox
+from tests.airflow.stage import WIN64, TaskInstance, context_of, in_dag
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    import httpx
+
+DAGS = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+
+for dag_id in ("ours", "theirs"):
+    with DAG(dag_id, schedule=None):
+        BuildPixelTriggerBuildOperator(task_id="build", project="MyGame", build_setting="x")
+        EmptyOperator(task_id="other")
+        BuildPixelTriggerBuildOperator.partial(
+            task_id="mapped", project="MyGame"
+        ).expand(build_setting=["x", "y"])
+"""
+
+
+@pytest.fixture(scope="session")
+def doorman() -> Iterator[Any]:
+    """Airflow's auth, with users who may read some Dags only."""
+    from airflow.api_fastapi.app import init_auth_manager
+
+    changed = {
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.doorman.Doorman",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "only in the tests, and long enough for a signature " * 2,
+    }
+    os.environ |= changed
+    yield init_auth_manager()
+    for name in changed:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def ui_dags(airflow_database: Path) -> None:
+    """Put the Dags into Airflow's tables."""
+    folder = airflow_database.parent / "dags"
+    folder.mkdir(exist_ok=True)
+    (folder / "ui.py").write_text(DAGS)
+    command = [sys.executable, "-m", "airflow", "dags", "reserialize"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A BuildPixel whose builds do what they are told, behind the connection ``bp``."""
+    with Sandbox(default=Plan(outcome="stays_pending")) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_BP", connection(running))
+        yield running
+
+
+def connection(sandbox: Sandbox, token: str | None = None) -> str:
+    """Return a connection that names no dashboard."""
+    return f"buildpixel://:{token or sandbox.token}@{quote(sandbox.url, safe='')}"
+
+
+def published(**ti: Any) -> dict[str, Any]:
+    """Return the XComs of a task that has started a build."""
+    instance = TaskInstance(**ti)
+    task = in_dag(
+        BuildPixelTriggerBuildOperator,
+        project="MyGame",
+        build_setting=WIN64,
+        buildpixel_conn_id="bp",
+        wait_for_completion=False,
+    )
+    task.execute(context_of(instance))
+    return instance.xcoms
+
+
+@pytest.fixture
+def runs(ui_dags: None) -> Callable[[str], str]:
+    """Start a run of a Dag, whose tasks nobody executes."""
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.utils.types import DagRunTriggeredByType
+
+    def start(dag_id: str) -> str:
+        run_id = f"run-{uuid4()}"
+        trigger_dag(dag_id, triggered_by=DagRunTriggeredByType.REST_API, run_id=run_id)
+        return run_id
+
+    return start
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Task instances that have builds."""
+
+    sandbox: Sandbox
+    runs: Callable[[str], str]
+
+    def pushed(self, **more: Any) -> str:
+        """Return a build that no task has."""
+        setting = self.sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
+        return self.sandbox.push(setting["id"], **more)
+
+    def holding(self, dag_id: str, build_id: str | None = None, task_id: str = "build") -> Place:
+        """Return a task instance, which has a build."""
+        place = Place(dag_id, self.runs(dag_id), task_id)
+        if build_id is not None:
+            self.keep(place, self.record(place, build_id).to_json())
+        return place
+
+    def record(self, place: Place, build_id: str, conn_id: str = "bp") -> Record:
+        """Return what a task says that has a build."""
+        build = Build.from_json(self.sandbox.build(build_id))
+        return Record.made(place, conn_id, build, self.sandbox.token)
+
+    def keep(self, place: Place, value: Any) -> None:
+        """Push an XCom, as a task does by way of the API server."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            same = (DagRun.dag_id == place.dag_id, DagRun.run_id == place.run_id)
+            [run_id] = session.scalars(select(DagRun.id).where(*same))
+            xcom = XComModel(**vars(place), dag_run_id=run_id, key=RECORD_KEY, value=value)
+            session.merge(xcom)
+
+    def end(self, place: Place, state: str) -> None:
+        """End a task instance."""
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import update
+
+        same = [getattr(TaskInstance, name) == value for name, value in vars(place).items()]
+        with create_session() as session:
+            session.execute(update(TaskInstance).where(*same).values(state=state))
+
+
+@pytest.fixture
+def tasks(sandbox: Sandbox, runs: Callable[[str], str]) -> Tasks:
+    """Task instances that have builds."""
+    return Tasks(sandbox, runs)
+
+
+class Server:
+    """The mounted app of one worker process, and clients of it."""
+
+    def __init__(self, client: httpx.AsyncClient, doorman: Any) -> None:
+        self.client = client
+        self._doorman = doorman
+
+    def cookies(self, user: Any) -> dict[str, str]:
+        """Return what the browser of somebody who is logged in sends."""
+        token = self._doorman.generate_jwt(user)
+        return {"cookie": f"_token={token}"}
+
+    async def get(self, path: str, user: Any = None, **headers: str) -> httpx.Response:
+        """Ask, as somebody or nobody."""
+        known = self.cookies(user) if user else {}
+        return await self.client.get(f"/buildpixel/{path}", headers=known | headers)
+
+    async def post(self, path: str, user: Any = None) -> httpx.Response:
+        """Ask for something to be made."""
+        known = self.cookies(user) if user else {}
+        return await self.client.post(f"/buildpixel/{path}", headers=known)
+
+
+@pytest.fixture
+async def server(doorman: Any, ui_dags: None) -> AsyncIterator[Server]:
+    """A worker process of the API server."""
+    import httpx
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from airflow_provider_buildpixel.plugins.app import build_app
+    from airflow_provider_buildpixel.plugins.reader import Reader
+    from airflow_provider_buildpixel.plugins.receiver import Receiver
+
+    receiver, reader = Receiver(), Reader()
+    app = Starlette(routes=[Mount("/buildpixel", build_app(receiver, reader))])
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://airflow"
+    ) as client:
+        yield Server(client, doorman)
+    await receiver.close()
+    await reader.close()
