@@ -34,6 +34,7 @@ VERBS = frozenset(
         "heal_one",
         "advance",
         "drop_sockets",
+        "forget_requests",
         "kick_sockets",
         "issue_token",
         "revoke",

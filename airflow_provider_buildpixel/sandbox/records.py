@@ -69,6 +69,11 @@ class Records:
             if place in self._requests:
                 self._requests[place] = replace(self._requests[place], status=status)
 
+    def forget(self) -> None:
+        """Forget all; a request under way is not noted any more."""
+        with self._lock:
+            self._requests.clear()
+
     def all(self) -> list[Request]:
         """Return what came so far."""
         with self._lock:

@@ -254,6 +254,10 @@ class Sandbox:
         """Return the requests to one route."""
         return [request for request in self.requests if request.route == route]
 
+    def forget_requests(self) -> None:
+        """Forget the requests so far, to look at those of the next step only."""
+        self._records.forget()
+
     @property
     def sockets(self) -> int:
         """Count the Socket.IO connections."""

@@ -91,6 +91,16 @@ def test_requests_without_secrets(sandbox: Sandbox, api: Any, view: Callable[[st
     assert sandbox.token not in str(view("requests"))
 
 
+def test_requests_of_one_step(
+    api: Any, verb: Callable[..., Any], view: Callable[[str], Any]
+) -> None:
+    """Earlier requests can be forgotten, so that those of the next step stand alone."""
+    api.get("/projects")
+    verb("forget_requests")
+    api.get("/auth/me")
+    assert [request["route"] for request in view("requests")] == ["GET /auth/me"]
+
+
 @pytest.mark.parametrize(
     ("name", "body", "status"),
     [
