@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 
 from airflow_provider_buildpixel.core.logs import permanent
-from airflow_provider_buildpixel.exceptions import BuildFailed, BuildSuperseded, NotFound
+from airflow_provider_buildpixel.exceptions import (
+    BuildFailed,
+    BuildSuperseded,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Unauthorized,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -19,9 +26,9 @@ class BuildPixelRetryPolicy(RetryPolicy):
     """Retries what may go better next time, and fails at once on what cannot.
 
     No retry: a compile or cook error, a lost repository, an expired Perforce ticket, a
-    superseded build, a project or setting that does not exist. What is refused with 400, 401 or
-    403 never gets here: Airflow fails it at once. Everything else, such as a build that died
-    without a word or an outage, is retried as the task says.
+    superseded build, a project or setting that does not exist, a refused token, and what is
+    refused with 400 or 403 (which Airflow fails at once in any case). Everything else, such as a
+    build that died without a word or an outage, is retried as the task says.
     """
 
     def evaluate(
@@ -38,6 +45,8 @@ class BuildPixelRetryPolicy(RetryPolicy):
             return RetryDecision.fail("a newer build took its place; a retry would cancel that")
         if isinstance(exception, NotFound):
             return RetryDecision.fail("it does not exist")
+        if isinstance(exception, Unauthorized | Forbidden | InvalidRequest):
+            return RetryDecision.fail("BuildPixel refused it, and would again")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

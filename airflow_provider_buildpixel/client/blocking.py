@@ -127,6 +127,12 @@ class Client:
         """Give the server's clock in seconds since the epoch, as of its last answer."""
         return time.time() + self.clock_offset
 
+    def age(self, build: Build) -> float:
+        """Give the seconds since a build was created, on the server's clock; 0 if unknown."""
+        if build.created_at is None:
+            return 0.0
+        return max(0.0, self.server_now() - build.created_at.timestamp())
+
     def perform(self, call: Call[T], again: Callable[[], None] = lambda: None) -> T:
         """Send a request, again where that is safe and helps, and give what it promises.
 

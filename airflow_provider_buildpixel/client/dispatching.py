@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.core.calls import Pager, list_builds, trigger_build
-from airflow_provider_buildpixel.core.dispatch import Dispatching, Look, Request, Started
-from airflow_provider_buildpixel.core.intent import Snapshot, made_by_us, newest_first
-from airflow_provider_buildpixel.core.model import Build
+from airflow_provider_buildpixel.core.dispatch import LOOKS, Dispatching, Look, Request, Started
+from airflow_provider_buildpixel.core.intent import (
+    Snapshot,
+    made_by_us,
+    maybe_ours,
+)
+from airflow_provider_buildpixel.core.model import LIVE_STATUSES, Build
+from airflow_provider_buildpixel.core.order import by_age, newest_first
 from airflow_provider_buildpixel.core.verdict import newer_build
 from airflow_provider_buildpixel.exceptions import BuildPixelError
 
@@ -21,30 +27,48 @@ if TYPE_CHECKING:
 
 
 def builds_like(
-    client: Client, asked: Asked, setting: BuildSetting, *, after: str | None = None
-) -> tuple[Build, ...]:
-    """List the builds of a project, platform and build type; the newest ones are enough.
+    client: Client,
+    asked: Asked,
+    setting: BuildSetting,
+    *,
+    after: str | None = None,
+    whole: bool = False,
+) -> tuple[tuple[Build, ...], bool]:
+    """List the builds of a project, platform and build type.
 
-    :param after: the id after which all must be had.
+    With them goes whether there is surely none that is newer than these.
+
+    Years of builds need not be read for each dispatch. Where the list may be sorted by something
+    else than age first, all that are under way are listed by their status, too.
+
+    :param after: the id after which all must be had, if the list is as it is as a rule.
+    :param whole: read all.
     """
-    call = list_builds(
-        project_id=asked.project_id, platform=setting.platform, build_type=setting.build_type
+    kind = partial(
+        list_builds,
+        project_id=asked.project_id,
+        platform=setting.platform,
+        build_type=setting.build_type,
     )
-    pager, found = Pager(call), list[Build]()
+    pager, found = Pager(kind()), dict[str, Build]()
     while pager.call is not None:
         page = pager.turn(client.perform(pager.call))
-        found += page
-        if newest_first([build.id for build in page]) and (after is None or page[-1].id <= after):
+        found |= {build.id: build for build in page}
+        if not whole and newest_first(page) and (after is None or page[-1].id <= after):
             break
-    return tuple(found)
+    if pager.call is None or by_age(tuple(found.values())):
+        return tuple(found.values()), True
+    for status in LIVE_STATUSES:
+        found |= {build.id: build for build in client.pages(kind(status=status))}
+    return tuple(found.values()), False
 
 
 def snapshot(client: Client, asked: Asked, setting: BuildSetting) -> Snapshot:
     """Look at the builds that a request could supersede, and remember where they end."""
-    builds = builds_like(client, asked, setting)
+    builds, whole = builds_like(client, asked, setting)
     newest = max((build.id for build in builds), default="")
     live = tuple(build for build in builds if not build.status.terminal)
-    return Snapshot(newest, client.server_now(), live)
+    return Snapshot(newest, client.server_now(), live, whole=whole)
 
 
 def dispatch(  # each is a fact of one dispatch
@@ -76,21 +100,37 @@ def dispatch(  # each is a fact of one dispatch
                     again()
                 first = False
                 _request(client, asked, machine, again)
-            case Look(pause):
+            case Look(pause, whole):
                 sleep(pause)
                 try:
-                    builds = builds_like(client, asked, setting, after=before.newest)
+                    builds, _ = builds_like(
+                        client, asked, setting, after=before.newest, whole=whole
+                    )
                 except BuildPixelError as error:
                     raise machine.blind(error) from error
-                machine.looked(made_by_us(builds, asked, setting, before, token))
+                ours = made_by_us(builds, asked, setting, before, token)
+                machine.looked(ours, maybe_ours(builds, asked, setting, before, token))
 
 
-def successor(client: Client, build: Build) -> Build | None:
-    """Find the build that superseded this one, None if the lists do not show it."""
+def successor(
+    client: Client,
+    build: Build,
+    *,
+    patient: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Build | None:
+    """Find the build that superseded this one, None if the lists do not show it.
+
+    :param patient: look again for some seconds: it was queued just now, and lists may be stale.
+    """
     call = list_builds(
         project_id=build.project_id, platform=build.platform, build_type=build.build_type
     )
-    return newer_build(build, client.pages(call))
+    for pause in (0.0, *(LOOKS if patient else ())):
+        sleep(pause)
+        if (newer := newer_build(build, client.pages(call))) is not None:
+            return newer
+    return None
 
 
 def _request(client: Client, asked: Asked, machine: Dispatching, again: Callable[[], None]) -> None:

@@ -70,8 +70,9 @@ class Download:
 
         :raises InvalidRequest: it is something else.
         """
+        # The same size alone may be another build's artifact.
         md5 = self._found_md5() if self._comparable(size, expected) else None
-        if size == expected.size and md5 in (None, expected.md5):
+        if md5 is not None and md5 == expected.md5:
             self.tell(f"{self.destination.name} is there already and is the artifact")
             return Downloaded(self.destination.name, size, md5)
         raise InvalidRequest(

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.client.aio import AsyncClient
 from airflow_provider_buildpixel.core.calls import Pager, get_build, list_builds
-from airflow_provider_buildpixel.core.cursor import Cursor, Reach
+from airflow_provider_buildpixel.core.cursor import Cursor, Interest, Reach
 from airflow_provider_buildpixel.core.model import LIVE_STATUSES
 from airflow_provider_buildpixel.core.retries import Retries
 from airflow_provider_buildpixel.exceptions import NotFound
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.core.calls import Call
-    from airflow_provider_buildpixel.core.cursor import Interest
     from airflow_provider_buildpixel.core.model import Build, Page
     from airflow_provider_buildpixel.core.settings import Settings
 
@@ -55,15 +54,14 @@ class Look:
 
     async def begin(self, interest: Interest) -> Cursor:
         """Start a watcher from now: its newest builds, and all that are under way."""
-        reach = await reached(self._client, _listed(interest), "", 1)
-        live: list[Build] = []
-        for status in LIVE_STATUSES:
-            live += (await reached(self._client, _listed(interest, status), "", DEEPEST)).builds
+        reach = await reached(self._client, _listed(interest), "", 1, thorough=True)
+        live = await _live(self._client, interest)
         return Cursor.begin(reach.builds, live, interest, whole=reach.whole)
 
     async def since(self, known: str, interest: Interest, limit: int) -> list[Build]:
         """Give what may concern a watcher that was away, as far back as the limit."""
-        return (await reached(self._client, _listed(interest), known, limit)).builds
+        reach = await reached(self._client, _listed(interest), known, limit, thorough=True)
+        return reach.builds
 
 
 class Looks:
@@ -79,20 +77,42 @@ class Looks:
         self._client = AsyncClient(settings, retries=Retries(BUDGET))
 
     async def look(self) -> Look:
-        """Read the list from its newest build to those that the last look has shown."""
+        """Read the list from its newest build to those that the last look has shown.
+
+        Where it may be sorted by something else first, what is under way is listed, too: a build
+        that was seen so is read by its id when it has ended.
+        """
         limit = DEEPEST if self.newest else 1
         reach = await reached(self._client, list_builds(), self.newest, limit)
-        self.newest = max([self.newest, *(build.id for build in reach.builds)])
-        return Look(self._client, reach.builds)
+        builds = reach.builds
+        if not reach.certain:
+            builds += await _live(self._client, Interest())
+        self.newest = max([self.newest, *(build.id for build in builds)])
+        return Look(self._client, builds)
 
     async def close(self) -> None:
         """Give back the connections."""
         await self._client.close()
 
 
-async def reached(client: AsyncClient, call: Call[Page[Build]], known: str, limit: int) -> Reach:
+async def _live(client: AsyncClient, interest: Interest) -> list[Build]:
+    """List the builds under way."""
+    found: list[Build] = []
+    for status in LIVE_STATUSES:
+        found += (await reached(client, _listed(interest, status), "", DEEPEST)).builds
+    return found
+
+
+async def reached(
+    client: AsyncClient,
+    call: Call[Page[Build]],
+    known: str,
+    limit: int,
+    *,
+    thorough: bool = False,
+) -> Reach:
     """Read a list as far as it is needed."""
-    reach, pager = Reach(known, limit), Pager(call)
+    reach, pager = Reach(known, limit, thorough=thorough), Pager(call)
     while pager.call is not None:
         if reach.take(pager.turn(await client.perform(pager.call))):
             break

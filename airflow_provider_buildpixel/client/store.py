@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -151,9 +152,13 @@ class Stream:
         self._response.close()
 
 
+_TARGET = re.compile(r'("[A-Z]+ )\S+')
+"""What urllib3 says of a request: its whole target, whose path can be the signature, too."""
+
+
 class _Redaction(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redacted(record.getMessage()), ()
+        record.msg, record.args = redacted(_TARGET.sub(r"\1***", record.getMessage())), ()
         return True
 
 

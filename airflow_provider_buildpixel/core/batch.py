@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_provider_buildpixel.core.calls import PAGE_SIZE
 from airflow_provider_buildpixel.core.retries import asked_pause, backoff
-from airflow_provider_buildpixel.core.watch import Read, hopeless
+from airflow_provider_buildpixel.core.watch import Pacing, Read, hopeless
 from airflow_provider_buildpixel.exceptions import RateLimited
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ LISTS_TRIES = 3
 
 LISTS_OFF = 300.0
 """Seconds for which they are."""
+
+EXCESSIVE = 900.0
+"""Seconds until one request tries again after a 429 that asked for more than is sensible."""
 
 _FILL = Read(routine=True)
 
@@ -269,4 +272,6 @@ class Brake:
         if error.wait is not None:
             pause = asked_pause(error.wait, chance, pause)
         self._refusals += 1
+        if pause > Pacing.patience:  # for which no wait has the patience: this one gives up
+            pause = EXCESSIVE
         self.until = max(self.until, now + pause)

@@ -50,7 +50,7 @@ def page(
     :param newer: the build that superseded it.
     :param dashboard: its page in BuildPixel's dashboard.
     """
-    lines = phases.in_order(recent_lines(build.raw))[-LINES_SHOWN:]
+    lines = recent_lines(build.raw)[-LINES_SHOWN:]
     timeline = phases.timeline(build, lines, now)
     return {
         "kind": "build",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.core import fields
-from airflow_provider_buildpixel.core.intent import newest_first
+from airflow_provider_buildpixel.core.order import by_age, newest_first
 from airflow_provider_buildpixel.core.retries import asked_pause
 from airflow_provider_buildpixel.exceptions import RateLimited
 
@@ -175,23 +175,28 @@ class Reach:
 
     :param known: the newest id of an earlier look: what is older was seen then.
     :param limit: builds after which it is enough in any case.
+    :param thorough: read all, unless the list surely starts with the newest.
     """
 
-    def __init__(self, known: str, limit: int) -> None:
+    def __init__(self, known: str, limit: int, *, thorough: bool = False) -> None:
         self._known = known
         self._limit = limit
-        self._ids: list[str] = []
+        self._falls = by_age if thorough else newest_first
         self.builds: list[Build] = []
         self.whole = True
 
     def take(self, page: Iterable[Build]) -> bool:
         """Take a page; tell whether the pages after it can be left alone."""
         self.builds += page
-        self._ids = [build.id for build in self.builds]
-        if not newest_first(self._ids):
+        if not self._falls(self.builds):
             return False
-        self.whole = self._ids[-1] > self._known and len(self._ids) < self._limit
+        self.whole = self.builds[-1].id > self._known and len(self.builds) < self._limit
         return not self.whole
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing newer can be on the pages that were left alone."""
+        return self.whole or by_age(self.builds)
 
 
 def state_key(*parts: Any) -> str:

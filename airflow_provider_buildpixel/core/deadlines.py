@@ -31,10 +31,12 @@ class Deadlines:
         timeout: float | None = None,
         execution_timeout: float | None = None,
         queue_timeout: float | None = None,
+        queued_at: float | None = None,
     ) -> Deadlines:
         """Make them of the parameters, each from its own instant.
 
-        ``timeout`` and ``queue_timeout`` count from the dispatch, over all tries of the task;
+        ``timeout`` and ``queue_timeout`` count from the dispatch, over all tries of the task, but
+        ``queue_timeout`` from ``queued_at`` for a newer build that is followed instead;
         ``execution_timeout`` counts from the start of this try, as everywhere in Airflow.
         """
         ends = {}
@@ -43,7 +45,8 @@ class Deadlines:
         if execution_timeout is not None:
             ends[EXECUTION_TIMEOUT] = started_at + execution_timeout
         reason = min(ends, key=lambda name: ends[name], default=TIMEOUT)
-        queue_until = None if queue_timeout is None else dispatched_at + queue_timeout
+        queued_at = dispatched_at if queued_at is None else queued_at
+        queue_until = None if queue_timeout is None else queued_at + queue_timeout
         return cls(ends.get(reason), queue_until, reason)
 
     def passed(self, now: float, *, queued: bool) -> str | None:

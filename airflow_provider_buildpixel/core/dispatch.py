@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.core.intent import Adopt, same_commit
+from airflow_provider_buildpixel.core.intent import Adopt
 from airflow_provider_buildpixel.core.model import Build, Status
 from airflow_provider_buildpixel.core.verdict import same_kind
 from airflow_provider_buildpixel.exceptions import (
@@ -62,7 +62,9 @@ class WaitFor:
     build: Build
 
 
-def about_live(live: tuple[Build, ...], asked: Asked, policy: str) -> Post | Adopt | WaitFor:
+def about_live(
+    live: tuple[Build, ...], asked: Asked, setting: BuildSetting, policy: str
+) -> Post | Adopt | WaitFor:
     """Decide what to do about live builds of the same kind."""
     if not live or policy == "supersede":
         return Post(live)
@@ -71,11 +73,9 @@ def about_live(live: tuple[Build, ...], asked: Asked, policy: str) -> Post | Ado
         return WaitFor(newest)
     if policy == "adopt":
         # A build whose commit is not told yet may be of another one: that is no reason to adopt.
-        same = not asked.commit or (
-            bool(newest.commit) and same_commit(asked.commit, newest.commit)
-        )
-        same = same and (not asked.changelist or asked.changelist == newest.changelist)
-        return Adopt(newest) if same else Post(live)
+        told = bool(newest.commit or not asked.commit)
+        told = told and bool(newest.changelist or not asked.changelist)
+        return Adopt(newest) if told and asked.fits(newest, setting) else Post(live)
     raise BuildInFlight(
         f"{newest.title} is {newest.status} (triggered by {newest.triggered_by}), and a new "
         "build would supersede, that is cancel, it. Nothing was dispatched. Wait for it, or set "
@@ -91,9 +91,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Look:
-    """Wait so long, then list the builds of the kind."""
+    """Wait so long, then list the builds of the kind.
+
+    :param whole: all of them: this look decides whether the request is repeated.
+    """
 
     pause: float
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Dispatching:
     def __init__(self, *, searching: bool = False, requests: int = 2) -> None:
         self._looks = 0
         self._lost: BuildPixelError | None = None
+        self._doubtful: dict[str, Build] = {}
         self._searching = searching
         self._requests = requests
         self._started: str | None = None
@@ -122,7 +127,7 @@ class Dispatching:
             return Started(self._started)
         if not self._searching:
             return Request()
-        return Look(LOOKS[self._looks])
+        return Look(LOOKS[self._looks], whole=self._looks + 1 == len(LOOKS))
 
     def answered(self, build_id: str) -> None:
         """Take the answer."""
@@ -136,24 +141,29 @@ class Dispatching:
         self._requests -= 1
         self._searching, self._looks = True, 0
 
-    def looked(self, candidates: tuple[Build, ...]) -> None:
-        """Take what a look found; raise DispatchUncertain if it cannot be told apart."""
+    def looked(self, candidates: tuple[Build, ...], doubtful: Iterable[Build] = ()) -> None:
+        """Take what a look found; raise DispatchUncertain if it cannot be told apart.
+
+        :param candidates: what our request has made, as far as can be told.
+        :param doubtful: what it may have made all the same.
+        """
         if len(candidates) == 1:
             self._started = candidates[0].id
             return
         if candidates:
             raise self._uncertain(candidates)
+        self._doubtful |= {build.id: build for build in doubtful}
         self._looks += 1
         if self._looks < len(LOOKS):
             return
-        if self._requests < 1 or not _surely_over(self._lost):
-            raise self._uncertain(())
+        if self._doubtful or self._requests < 1 or not _surely_over(self._lost):
+            raise self._uncertain(tuple(self._doubtful.values()))
         self._searching = False
 
     def blind(self, error: BuildPixelError) -> DispatchUncertain:
         """Give the error of a look that could not be had: nothing is known, nothing repeated."""
         self._lost = self._lost or error
-        return self._uncertain(())
+        return self._uncertain(tuple(self._doubtful.values()))
 
     def _uncertain(self, candidates: tuple[Build, ...]) -> DispatchUncertain:
         listed = ", ".join(build.title for build in candidates)

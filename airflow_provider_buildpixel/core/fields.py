@@ -25,6 +25,8 @@ def items(data: Any, what: str) -> list[Any]:
     found = data.get("items") if isinstance(data, dict) else data
     if isinstance(found, list):
         return found
+    if isinstance(data, dict) and found is None and "items" in data:
+        return []  # as some servers write a list without members
     raise UnexpectedAnswer(f"BuildPixel's answer is not a list of {what}: it is {kind(data)}")
 
 

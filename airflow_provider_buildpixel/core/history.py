@@ -5,11 +5,11 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.core.intent import newest_first
+from airflow_provider_buildpixel.core.order import newest_first
 from airflow_provider_buildpixel.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from airflow_provider_buildpixel.core.model import Build, Status
 
@@ -27,14 +27,11 @@ class Newest:
         self._builds: dict[str, Build] = {}
         self._pages = 0
 
-    def take(self, page: Iterable[Build]) -> bool:
-        """Take a page; tell whether the next cannot, or shall not, change the outcome."""
-        ids = []
-        for build in page:
-            ids.append(build.id)
-            self._builds[build.id] = build
+    def take(self, page: Sequence[Build]) -> bool:
+        """Take a page; tell whether the next will, or shall, not change the outcome."""
+        self._builds |= {build.id: build for build in page}
         self._pages += 1
-        enough = len(self._builds) >= SHOWN and newest_first(ids)
+        enough = len(self._builds) >= SHOWN and newest_first(page)
         return enough or self._pages >= MOST_PAGES
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.core import fields
+from airflow_provider_buildpixel.core.names import may_be_one_branch, same_branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 CLOCK_TOLERANCE = 2.0
 """Seconds that ``Date`` may be off against ``createdAt``: it has whole seconds only."""
+
+_HASH = re.compile(r"[0-9a-fA-F]{7,64}")
+_ELSEWHERE = ("push:", "cron")
+"""How ``triggeredBy`` starts for builds that no request made."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +47,37 @@ class Asked:
         return asdict(self)
 
     def fits(self, build: Build, setting: BuildSetting) -> bool:
-        """Tell whether this request could have made that build."""
+        """Tell whether a build has all that this request asks for, as far as both tell."""
+        branch = self.branch or setting.line
+        if branch and build.branch and not same_branch(branch, build.branch):
+            return False
+        if self.changelist and build.changelist and self.changelist != build.changelist:
+            return False
+        return self._same_setting(build) and same_commit(self.commit, build.commit)
+
+    def may_fit(self, build: Build, setting: BuildSetting) -> bool:
+        """Tell whether nothing surely speaks against this request having made that build.
+
+        BuildPixel may report a branch in another spelling, the commit of a tag, or another number
+        for a changelist that was not written as one.
+        """
+        branch = self.branch or setting.line
+        if branch and build.branch and not may_be_one_branch(branch, build.branch):
+            return False
+        want, have = self.changelist or "", build.changelist or ""
+        if want.isdecimal() and have.isdecimal() and want != have:
+            return False
+        hashes = all(_HASH.fullmatch(commit or "") for commit in (self.commit, build.commit))
+        if hashes and not same_commit(self.commit, build.commit):
+            return False
+        return self._same_setting(build)
+
+    def _same_setting(self, build: Build) -> bool:
         pairs = (
             (self.project_id, build.project_id),
             (self.build_setting_id, build.build_setting_id),
-            (self.branch or setting.line, build.branch),
-            (self.changelist, build.changelist),
         )
-        same = all(not want or have is None or want == have for want, have in pairs)
-        return same and same_commit(self.commit, build.commit)
+        return all(have is None or want == have for want, have in pairs)
 
 
 def same_commit(want: str | None, have: str | None) -> bool:
@@ -67,22 +94,25 @@ class Snapshot:
 
     :param newest: the id after which all newer ones sort.
     :param at: the server's clock, seconds since the epoch.
+    :param whole: whether it shows all; else there may have been newer ones than the newest.
     """
 
     newest: str | None = None
     at: float = 0.0
     live: tuple[Build, ...] = field(default=(), compare=False)
+    whole: bool = True
+
+    def may_follow(self, build: Build) -> bool:
+        """Tell whether a build may have come after this snapshot."""
+        return self.newest is None or build.id > self.newest
 
     def after(self, build: Build) -> bool:
-        """Tell whether a build came after this snapshot."""
-        if self.newest is not None:
-            return build.id > self.newest
+        """Tell whether a build came after this snapshot: by its id, where all ids were seen."""
+        if not self.may_follow(build):
+            return False
+        if self.newest is not None and self.whole:
+            return True
         return build.created_at is None or build.created_at.timestamp() >= self.at - CLOCK_TOLERANCE
-
-
-def newest_first(ids: list[str]) -> bool:
-    """Tell from one page whether the list starts with the newest, so that one page is enough."""
-    return len(ids) > 1 and all(one > two for one, two in pairwise(ids))
 
 
 def made_by_us(
@@ -105,6 +135,31 @@ def made_by_us(
     return tuple(by_token or found)
 
 
+def maybe_ours(
+    builds: Iterable[Build],
+    asked: Asked,
+    setting: BuildSetting,
+    before: Snapshot,
+    token: str | None = None,
+) -> tuple[Build, ...]:
+    """Find the builds of which it cannot be said that our request did not make them.
+
+    While there is one, the request is not to be repeated: it would supersede what may be ours.
+
+    :param token: the ``triggeredBy`` of builds that this token made, where known; the connection
+        may have got another one since.
+    """
+    kind = (token or "").partition(":")[0]
+    return tuple(
+        build
+        for build in builds
+        if before.may_follow(build)
+        and asked.may_fit(build, setting)
+        and ours(build.triggered_by)
+        and (build.triggered_by is None or build.triggered_by.startswith(kind))
+    )
+
+
 def ours(triggered_by: str | None, token: str | None = None) -> bool:
     """Tell whether a build may be one of our token's; pushes and schedules never are.
 
@@ -114,7 +169,7 @@ def ours(triggered_by: str | None, token: str | None = None) -> bool:
         return True
     if token:
         return triggered_by == token
-    return not triggered_by.startswith(("push:", "cron"))
+    return not triggered_by.startswith(_ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -124,7 +179,8 @@ class Intent:
     :param build_id: None while the answer to the request is not known.
     :param asked_at: the server's clock just before the request.
     :param dispatched_at: seconds since the epoch on the worker's clock.
-    :param newest: the newest build of the kind before the request.
+    :param newest: the newest build of the kind before the request, as far as was seen.
+    :param whole: whether all builds of the kind were seen then.
     :param concluded: the task took the build's result.
     :param generation: changes when a user clears the task, and stays over its retries.
     :param token: ``triggeredBy`` of the build.
@@ -138,6 +194,7 @@ class Intent:
     concluded: bool = False
     generation: int = 0
     token: str | None = None
+    whole: bool = True
 
     @classmethod
     def from_json(cls, data: Any) -> Intent | None:
@@ -154,6 +211,7 @@ class Intent:
             concluded=fields.flag(data.get("concluded")),
             generation=fields.whole(data.get("generation")) or 0,
             token=fields.text(data.get("token")),
+            whole=data.get("whole") is not False,  # which earlier versions did not store
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -163,7 +221,7 @@ class Intent:
     @property
     def before(self) -> Snapshot:
         """The snapshot that was taken before the request."""
-        return Snapshot(self.newest, self.asked_at)
+        return Snapshot(self.newest, self.asked_at, whole=self.whole)
 
     def started(self, build_id: str, dispatched_at: float) -> Intent:
         """Give the intent after the answer came."""

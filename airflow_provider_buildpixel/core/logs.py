@@ -11,7 +11,8 @@ from airflow_provider_buildpixel.core import fields
 from airflow_provider_buildpixel.core.text import plain, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -129,10 +130,22 @@ def recent_lines(raw: Mapping[str, Any]) -> tuple[LogLine, ...]:
 
     Accepted: a field that speaks of logs or lines and holds a list of objects or strings, one
     text, or an object (a page, say) around one of these. Of several fields the richest counts, as
-    a ``logLevel`` or a ``pipelines`` speaks of them too.
+    a ``logLevel`` or a ``pipelines`` speaks of them too. They are given in the order of time.
     """
     named = (value for key, value in raw.items() if _NAMED.search(key))
-    return max((tuple(_lines(value)) for value in named), key=len, default=())
+    return in_order(max((tuple(_lines(value)) for value in named), key=len, default=()))
+
+
+def in_order(lines: Sequence[LogLine]) -> tuple[LogLine, ...]:
+    """Put lines in the order of time, where they come the newest first."""
+    first, last = _time_of_first(lines), _time_of_first(reversed(lines))
+    backwards = first is not None and last is not None and first > last
+    return tuple(reversed(lines)) if backwards else tuple(lines)
+
+
+def _time_of_first(lines: Iterable[LogLine]) -> datetime | None:
+    times = (fields.instant(line.timestamp) for line in lines)
+    return next((at for at in times if at is not None), None)
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[LogLine]:

@@ -137,15 +137,16 @@ class Build:
 
 
 def _changelist(raw: Raw) -> str | None:
-    """Find the changelist, whose field is unspecified: any key that speaks of one."""
+    """Find the changelist, whose field is unspecified: a number under a key that speaks of one."""
+    found = []
     for key, value in raw.items():
         name = key.lower().replace("_", "")
         if "changelist" in name or name in {"cl", "change", "p4change"}:
             if isinstance(value, dict):
                 value = value.get("id") or value.get("number")  # noqa: PLW2901  # an object around it
-            if found := fields.text(value):
-                return found
-    return None
+            found += [text] if (text := fields.text(value)) else []
+    # Its description may come first; what is no number is taken only where there is no number.
+    return next((text for text in found if text.isdecimal()), found[0] if found else None)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,37 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9_-]{24}")
 CANDIDATES_SHOWN = 20
+HEADS = "refs/heads/"
+
+
+def project_wanted(wanted: Any) -> str:
+    """Read which project a DAG author wants; a number is what a template made of an id.
+
+    :raises InvalidRequest: it is empty, which is what a template makes of what is not there.
+    """
+    usable = isinstance(wanted, str | int) and not isinstance(wanted, bool)
+    text = str(wanted).strip() if usable else ""
+    if text in {"", "None"}:
+        raise InvalidRequest(
+            f"project is {wanted!r}; give an id or a name, and check what its template rendered to"
+        )
+    return text
 
 
 def like_id(text: str) -> bool:
     """Tell whether a text has the form of an id, so that reading it directly is worth a try."""
     return bool(_ID.fullmatch(text))
+
+
+def same_branch(one: str, two: str) -> bool:
+    """Compare branches, each of which may be spelt as a Git reference."""
+    return one.removeprefix(HEADS) == two.removeprefix(HEADS)
+
+
+def may_be_one_branch(one: str, two: str) -> bool:
+    """Tell whether two names may be spellings of one branch or stream: the end of one is all."""
+    one, two = one.casefold(), two.casefold()
+    return one == two or one.endswith(f"/{two}") or two.endswith(f"/{one}")
 
 
 def project_named(name: str, projects: Iterable[Project]) -> Project:

@@ -73,13 +73,6 @@ def timeline(build: Build, lines: Sequence[LogLine], now: datetime) -> tuple[Pha
     )
 
 
-def in_order(lines: Sequence[LogLine]) -> tuple[LogLine, ...]:
-    """Put the lines in order of time, where they come the newest first."""
-    times = [at for line in lines if (at := fields.instant(line.timestamp)) is not None]
-    backwards = bool(times) and times[0] > times[-1]
-    return tuple(reversed(lines)) if backwards else tuple(lines)
-
-
 def _starts(build: Build, lines: Sequence[LogLine]) -> dict[int, datetime | None]:
     """Find where each phase that shows begins: by its place, never going back to an earlier one."""
     found: dict[int, datetime | None] = {}

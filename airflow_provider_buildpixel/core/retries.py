@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.exceptions import (
+    Forbidden,
+    InvalidRequest,
     RateLimited,
     ServerFault,
     UnexpectedAnswer,
@@ -33,6 +35,11 @@ def redirected(error: BuildPixelError) -> bool:
     return error.status_code is not None and 300 <= error.status_code < 400
 
 
+def by_a_gateway(error: BuildPixelError) -> bool:
+    """Tell a refusal without the code that BuildPixel's own have: a gateway's, that may pass."""
+    return isinstance(error, Forbidden | InvalidRequest) and error.code is None
+
+
 def asked_pause(wait: float, chance: float, own: float = 0.0) -> float:
     """Give the pause after a 429 that named one: never shorter, a little longer by chance.
 
@@ -57,7 +64,7 @@ class Retries:
 
         A request that changes something is repeated only if it surely did not run: it was
         refused with 429, or it never left. There is no idempotency key, and a second build
-        would supersede the first.
+        would supersede the first. A read that a gateway refused is repeated once.
         """
         match error:
             case RateLimited(wait=float() | int() as wait):
@@ -67,6 +74,8 @@ class Retries:
             case Unreachable() | ServerFault() | UnexpectedAnswer() if (
                 call.repeatable and not redirected(error)
             ):
+                pause = backoff(attempt, chance)
+            case _ if by_a_gateway(error) and call.repeatable and not attempt:
                 pause = backoff(attempt, chance)
             case _:
                 return None

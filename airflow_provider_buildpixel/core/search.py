@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.core import calls, fields
-from airflow_provider_buildpixel.core.intent import newest_first, same_commit
+from airflow_provider_buildpixel.core.intent import same_commit
+from airflow_provider_buildpixel.core.order import by_age
 from airflow_provider_buildpixel.exceptions import InvalidRequest
 
 if TYPE_CHECKING:
@@ -82,15 +83,17 @@ class Sweep:
     def __init__(self, search: Search, seen: str | None = None) -> None:
         self._search = search
         self._seen = seen
+        self._builds: tuple[Build, ...] = ()
         self.found: Build | None = None
         self.newest = seen
 
     def take(self, page: tuple[Build, ...]) -> bool:
         """Take a page; tell whether the pages after it can be left alone."""
-        ids = [build.id for build in page]
+        self._builds += page
         best = self._search.newest(page)
         if best is not None and (self.found is None or best.id > self.found.id):
             self.found = best
-        self.newest = max([*ids, self.newest or ""])
-        older_known = self._seen is not None and bool(ids) and ids[-1] <= self._seen
-        return newest_first(ids) and (self.found is not None or older_known)
+        self.newest = max([*(build.id for build in page), self.newest or ""])
+        older_known = self._seen is not None and bool(page) and page[-1].id <= self._seen
+        # An older build taken for the newest would be a success that is none.
+        return (self.found is not None or older_known) and by_age(self._builds)

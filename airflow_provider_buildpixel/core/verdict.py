@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_buildpixel.core.names import same_branch
 from airflow_provider_buildpixel.exceptions import BuildFailed, BuildSuperseded
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ def same_kind(build: Build, other: Build) -> bool:
     """Tell whether two builds supersede each other; what a list leaves out counts as equal."""
     pairs = (
         (build.project_id, other.project_id),
-        (build.branch, other.branch),
         (build.platform, other.platform),
         (build.build_type, other.build_type),
     )
-    return all(one is None or two is None or one == two for one, two in pairs)
+    if any(one is not None and two is not None and one != two for one, two in pairs):
+        return False
+    return not build.branch or not other.branch or same_branch(build.branch, other.branch)
 
 
 def duration(seconds: float) -> str:

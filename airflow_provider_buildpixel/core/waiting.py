@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.core.logs import LogLine
     from airflow_provider_buildpixel.core.model import Dispatch, Identity
     from airflow_provider_buildpixel.core.narration import Allowance, Narration, Record
-    from airflow_provider_buildpixel.core.watch import Done, Expired, Pacing, Watch
+    from airflow_provider_buildpixel.core.watch import Pacing, Watch
     from airflow_provider_buildpixel.exceptions import NotFound
 
 
@@ -112,6 +112,13 @@ def _seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 
+def rendered(**given: object) -> None:
+    """Refuse what Jinja writes for a value that is not there, before anything is dispatched."""
+    for name, value in given.items():
+        if isinstance(value, str) and value.strip() == "None":
+            raise InvalidRequest(f"{name} is None; check what its template rendered to")
+
+
 def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     """Refuse a value that a parameter does not know."""
     if value not in allowed:
@@ -161,13 +168,36 @@ def lines_to(on_log: Callable[[LogLine], None] | None) -> Callable[[Record], Non
     return tell
 
 
-def ended(end: Done | Expired, build_id: str, timeout: float | None) -> Build:
-    """Give the build of a wait that ended by itself, and raise for one that did not."""
-    from airflow_provider_buildpixel.core.watch import Done
+def waited(
+    build_id: str,
+    *,
+    channel: str,
+    poll_interval: float,
+    timeout: float | None,
+    now: float,
+    stream: str | None,
+) -> Wait:
+    """Put the wait of a hook together.
 
-    if isinstance(end, Done):
-        return end.build
+    :param timeout: seconds from ``now``, which is seconds since the epoch.
+    :raises InvalidRequest: a parameter makes no sense.
+    """
+    checked(channel, poll_interval, stream)
+    limited(timeout=timeout or None)
+    deadline = None if timeout is None else now + timeout
+    return Wait(build_id, channel, poll_interval, deadline=deadline, stream=stream)
+
+
+def ended(build_id: str, build: Build | None, timeout: float | None) -> Build:
+    """Give a build as read when the time was over, and raise if it has not ended by then.
+
+    :param build: None where it could not be read.
+    """
+    if build is not None and build.status.terminal:
+        return build
+    known = f"{build.title} is {build.status} and" if build else f"build {build_id}"
     raise BuildTimeout(
-        f"build {build_id} did not end within {timeout:g} s; it goes on, as BuildPixel has no way "
-        "to cancel it"
+        f"{known} did not end within {timeout:g} s; it goes on, as BuildPixel has no way to "
+        "cancel it",
+        build=build or Build(build_id, Status("")),
     )

@@ -24,7 +24,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.core.feed import Joined, Line, Lost, Told
-from airflow_provider_buildpixel.core.retries import asked_pause, backoff, redirected
+from airflow_provider_buildpixel.core.retries import asked_pause, backoff, by_a_gateway, redirected
 from airflow_provider_buildpixel.core.wishes import (
     Done,
     Ease,
@@ -55,6 +55,9 @@ __all__ = ["Done", "Ease", "Expired", "Listen", "Pacing", "Read", "Watch", "Wish
 
 ASKED = 900.0
 """Seconds after which a read that was asked for and never answered is asked for again."""
+
+GATEWAY = 60.0
+"""Seconds for which a refusal that is none of BuildPixel's own is put up with."""
 
 LONGEST = 3600.0
 """Seconds that one Listen lasts at most; clocks and queues refuse very long ones."""
@@ -217,7 +220,8 @@ class Watch:
 
     def miss(self, error: BuildPixelError, now: float) -> None:
         """Take a read that failed; raise it if waiting cannot cure it."""
-        if hopeless(error) or self._gone(error, now) or self._out_of_patience(error, now):
+        doomed = hopeless(error) and not by_a_gateway(error)
+        if doomed or self._gone(error, now) or self._out_of_patience(error, now):
             raise error
         self._asked = None
         cap = min(30.0, self._pacing.poll_interval)
@@ -275,6 +279,8 @@ class Watch:
         """Tell that reads failed for too long, or would: a 429 may ask for more than patience."""
         if self._trouble_since is None:
             self._trouble_since = now
+        if hopeless(error):
+            return now - self._trouble_since >= GATEWAY
         asked = error.wait if isinstance(error, RateLimited) else None
         if asked is not None and asked > self._pacing.patience:
             return True

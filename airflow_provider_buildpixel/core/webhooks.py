@@ -11,7 +11,7 @@ import hmac
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,20 @@ REFUSAL_STEP = 0.1
 REREADS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses in seconds before looking again at a build that REST does not yet show as finished."""
 
-FRESH_FOR = timedelta(days=7)
-"""How long after its end a build is news: an older delivery is a replay."""
+FRESH_FOR = timedelta(days=365)
+"""How long after its end a build is news: an older delivery is a replay.
+
+Younger ones are told from replays by what they have made; that is in the database so long.
+"""
+
+ABSENCE = timedelta(minutes=1)
+"""How long after a delivery REST may not know its build yet."""
+
+ABSENT_REREADS = 3
+"""Times that a build which REST does not know is read again, while the sender waits."""
 
 _PREFIX = "build."
 _SIGNED = re.compile(rb"sha256=([0-9a-f]{64})", re.IGNORECASE)
-_BUILD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DECOYS = ("one secret", "another, while it rotates", "a third", "a fourth")
 """Compared in place of secrets that are not there, which so costs the same."""
 
@@ -75,8 +83,11 @@ LATER = Answer(503, "come again", retry_after=10)
 
 
 def json_announced(content_type: str | None) -> bool:
-    """Tell whether a request says that its body is JSON."""
-    return (content_type or "").partition(";")[0].strip().lower() == "application/json"
+    """Tell whether a request says that its body is JSON, or says nothing of it."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in {"", "application/json"} or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 def too_long(content_length: str | None) -> bool:
@@ -115,6 +126,7 @@ class Delivery:
     type: str
     build_id: str
     status: Status
+    created_at: datetime | None = None
 
     @classmethod
     def from_body(cls, body: bytes) -> Delivery:
@@ -126,8 +138,9 @@ class Delivery:
         kind = fields.required(envelope, "type", "a delivery")
         build = _part(_part(envelope, "data"), "build")
         status = Status(fields.text(build.get("status")) or "")
-        found = cls(kind, fields.text(build.get("id")) or "", status)
-        if found.finished and not _BUILD_ID.fullmatch(found.build_id):
+        created_at = fields.instant(envelope.get("createdAt"))
+        found = cls(kind, fields.reference(build.get("id")) or "", status, created_at)
+        if found.finished and not found.build_id:
             raise UnexpectedAnswer("a delivery of a finished build has no usable build id")
         return found
 
@@ -164,10 +177,13 @@ def objection(build: Build, now: datetime) -> Answer | None:
     return None
 
 
-def answer_to(error: BuildPixelError) -> Answer:
+def answer_to(error: BuildPixelError, delivery: Delivery, now: datetime) -> Answer:
     """Choose the answer when the build cannot be read: whether sending it again helps."""
-    # No such build: forged, or of an organization that the connection's token does not see.
-    return IGNORED if isinstance(error, NotFound | InvalidRequest) else LATER
+    if isinstance(error, NotFound):
+        # Forged, or of an organization that the token does not see; or REST lags behind.
+        sent = delivery.created_at
+        return LATER if sent is not None and now - sent < ABSENCE else IGNORED
+    return IGNORED if isinstance(error, InvalidRequest) else LATER
 
 
 def tidings(build: Build, url: str | None) -> dict[str, Any]:

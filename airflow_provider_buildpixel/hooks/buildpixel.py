@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,7 @@ from airflow_provider_buildpixel import connection_form
 from airflow_provider_buildpixel.core import calls, fields, names, waiting
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
-from airflow_provider_buildpixel.hooks.connections import settings_of
+from airflow_provider_buildpixel.hooks.connections import settings_of, warn_if_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,12 +70,7 @@ class BuildPixelHook(BaseHook):
     def settings(self) -> Settings:
         """The connection, read once."""
         settings = self._look_up()
-        if settings.verify is False:
-            self.log.warning(
-                "Connection %s does not verify certificates (extra verify is false): anyone on "
-                "the way can read the token",
-                self.buildpixel_conn_id,
-            )
+        warn_if_unverified(settings, self.buildpixel_conn_id, self.log)
         return settings
 
     @cached_property
@@ -147,8 +143,9 @@ class BuildPixelHook(BaseHook):
         """Find a project by id or exact name (``GET /projects/:id``, ``GET /projects``).
 
         :raises NotFound: none is called so; the message lists those there are.
-        :raises InvalidRequest: several are.
+        :raises InvalidRequest: several are, or nothing was given.
         """
+        name_or_id = names.project_wanted(name_or_id)
         if names.like_id(name_or_id):
             try:
                 return self.get_project(name_or_id)
@@ -348,13 +345,22 @@ class BuildPixelHook(BaseHook):
         :param poll_interval: seconds between reads while polling.
         :param channel: ``auto``, ``socketio`` or ``polling``; by default the connection's.
         :raises BuildTimeout: it did not end in time; it goes on.
+        :raises InvalidRequest: a parameter makes no sense.
         """
-        wait = waiting.Wait(
+        from airflow_provider_buildpixel.core.watch import Done  # light
+
+        wait = waiting.waited(
             build_id,
             channel=channel or self.settings.channel,
             poll_interval=poll_interval,
-            deadline=None if timeout is None else time.time() + timeout,
+            timeout=timeout,
+            now=time.time(),
             stream="all" if on_log else None,
         )
         end = self.client.wait(wait, waiting.lines_to(on_log))
-        return waiting.ended(end, build_id, timeout)
+        if isinstance(end, Done):
+            return end.build
+        build = None
+        with suppress(BuildPixelError):  # it may just have ended
+            build = self.client.attempt(calls.get_build(build_id))
+        return waiting.ended(build_id, build, timeout)

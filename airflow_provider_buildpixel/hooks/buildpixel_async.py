@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_buildpixel.core import calls, fields, names, waiting
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
-from airflow_provider_buildpixel.hooks.connections import settings_for
+from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -64,7 +65,9 @@ class BuildPixelAsyncHook:
 
         async with self._opening:
             if self._client is None:
-                self._client = AsyncClient(await settings_for(self.buildpixel_conn_id))
+                settings = await settings_for(self.buildpixel_conn_id)
+                warn_if_unverified(settings, self.buildpixel_conn_id, log)
+                self._client = AsyncClient(settings)
             return self._client
 
     async def _perform(self, call: Call[T]) -> T:
@@ -124,8 +127,9 @@ class BuildPixelAsyncHook:
         """Find a project by id or exact name (``GET /projects/:id``, ``GET /projects``).
 
         :raises NotFound: none is called so; the message lists those there are.
-        :raises InvalidRequest: several are.
+        :raises InvalidRequest: several are, or nothing was given.
         """
+        name_or_id = names.project_wanted(name_or_id)
         if names.like_id(name_or_id):
             try:
                 return await self.get_project(name_or_id)
@@ -293,17 +297,25 @@ class BuildPixelAsyncHook:
         :param poll_interval: seconds between reads while polling.
         :param channel: ``auto``, ``socketio`` or ``polling``; by default the connection's.
         :raises BuildTimeout: it did not end in time; it goes on.
+        :raises InvalidRequest: a parameter makes no sense.
         """
         from airflow_provider_buildpixel.client.hub import shared  # light
+        from airflow_provider_buildpixel.core.watch import Done
 
         settings = (await self.get_client()).settings
-        wait = waiting.Wait(
+        wait = waiting.waited(
             build_id,
             channel=channel or settings.channel,
             poll_interval=poll_interval,
-            deadline=None if timeout is None else time.time() + timeout,
+            timeout=timeout,
+            now=time.time(),
             stream="all" if on_log else None,
         )
         async with shared(settings) as hub:
             end = await hub.wait(wait, waiting.lines_to(on_log))
-        return waiting.ended(end, build_id, timeout)
+        if isinstance(end, Done):
+            return end.build
+        build = None
+        with suppress(BuildPixelError):  # it may just have ended
+            build = await (await self.get_client()).attempt(calls.get_build(build_id))
+        return waiting.ended(build_id, build, timeout)

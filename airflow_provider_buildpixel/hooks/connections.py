@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -28,6 +28,16 @@ USER_AGENT = f"airflow-provider-buildpixel/{__version__}"
 def settings_of(conn: ConnectionLike) -> Settings:
     """Read a connection."""
     return Settings.from_connection(conn, USER_AGENT)
+
+
+def warn_if_unverified(settings: Settings, conn_id: str, log: Any) -> None:
+    """Say in a log that a connection does without certificates, wherever it is used."""
+    if settings.verify is False:
+        log.warning(
+            "Connection %s does not verify certificates (extra verify is false): anyone on the "
+            "way can read the token",
+            conn_id,
+        )
 
 
 def look_up(conn_id: str) -> Settings:

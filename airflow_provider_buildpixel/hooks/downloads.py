@@ -67,11 +67,16 @@ def _build(read: Callable[[str], Build], build_id: str) -> Build | None:
         return None
 
 
+SIGNED_PATH = 24
+"""Characters of a path from which on it may hold a signature, and is hidden as a whole."""
+
+
 def masked(artifact: Artifact) -> Artifact:
     """Make Airflow hide the signature wherever a library might log it."""
-    query = urlsplit(artifact.url).query
-    if query:
-        mask_secret(query)
+    parts = urlsplit(artifact.url)
+    for secret in (parts.query, parts.path if len(parts.path) >= SIGNED_PATH else ""):
+        if secret:
+            mask_secret(secret)
     return artifact
 
 

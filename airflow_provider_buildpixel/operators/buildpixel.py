@@ -177,7 +177,10 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             raise BuildPixelError("the task was resumed without the id of its build")
         self._build_id = known
         before = Progress.from_json(context, progress)
-        return self._wait(context, self._woken(known, before), before)
+        build = self._woken(known, before)
+        # Said at the dispatch already; a try that Airflow began meanwhile has cleared it.
+        waits.publish(context, self.hook, build)
+        return self._wait(context, build, before)
 
     def execute_after(
         self,
@@ -217,6 +220,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     def _check(self) -> None:
         waiting.checked(self.channel, self.poll_interval, self.stream_logs)
         waiting.limited(timeout=self.timeout, queue_timeout=self.queue_timeout)
+        waiting.rendered(branch=self.branch, commit=self.commit, changelist=self.changelist)
         waiting.one_of("on_superseded", self.on_superseded, verdict.ON_SUPERSEDED)
         waiting.one_of("on_in_flight", self.on_in_flight, waiting.ON_IN_FLIGHT)
 
@@ -334,7 +338,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         """Go on to the build that superseded ours."""
         from airflow_provider_buildpixel.client.dispatching import successor  # loads requests
 
-        newer = successor(self.hook.client, build)
+        newer = successor(self.hook.client, build, patient=True)
         if newer is None or progress.followed >= verdict.MAX_FOLLOWED:
             raise verdict.superseded(build, newer, self._url(build))
         self.log.warning(
@@ -348,7 +352,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         if intent is not None:
             memory.keep(replace(intent, build_id=newer.id))
         self._publish(context, newer)
-        return newer, replace(progress, followed=progress.followed + 1)
+        return newer, progress.following(time.time() - self.hook.client.age(newer))
 
     def _conclude(self, context: Context, build: Build, end: verdict.Verdict) -> dict[str, Any]:
         url = self._url(build)
@@ -358,18 +362,8 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         if isinstance(end, Skip):
             raise AirflowSkipException(f"{build.title} was superseded (on_superseded='skip')")
         if build.status.superseded:
-            raise verdict.superseded(build, self._newer(build), url)
+            raise verdict.superseded(build, waits.newer(self, build), url)
         raise verdict.failed(build, url)
-
-    def _newer(self, build: Build) -> Build | None:
-        """Name the build that superseded ours, if the list can be had: the error comes anyway."""
-        from airflow_provider_buildpixel.client.dispatching import successor
-
-        try:
-            return successor(self.hook.client, build)
-        except BuildPixelError as error:
-            self.log.info("The newer build could not be looked up: %s", error)
-            return None
 
     def _taken(self, context: Context, build: Build) -> dict[str, Any]:
         facts = build.facts(self._url(build))

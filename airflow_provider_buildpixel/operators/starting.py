@@ -111,11 +111,11 @@ class Starting:
         from airflow_provider_buildpixel.client.dispatching import snapshot  # loads requests
 
         before = snapshot(self.hook.client, self.asked, self.setting)
-        live = in_flight(before.live, self.asked, self.setting)
-        if (mine := self._mine(live)) is not None:
+        listed = in_flight(before.live, self.asked, self.setting)
+        if (mine := self._mine(listed)) is not None:
             self.log.info("Going on with %s, taken for this task's from an earlier try", mine.title)
-            return self._adopt(mine, before, age=self._age(mine))
-        match about_live(live, self.asked, self.on_in_flight):
+            return self._adopt(mine, before, age=self.hook.client.age(mine))
+        match about_live(self._confirmed(listed), self.asked, self.setting, self.on_in_flight):
             case WaitFor() as wait:
                 self.log.info("Waiting for %s to end before dispatching", wait.build.title)
                 return wait
@@ -127,9 +127,29 @@ class Starting:
         if earlier is not None:
             before = replace(before, newest=max(before.newest or "", earlier.build_id or ""))
         token = earlier.token if earlier is not None else None
-        intent = Intent(self.asked, asked_at=before.at, newest=before.newest, token=token)
+        intent = Intent(
+            self.asked,
+            asked_at=before.at,
+            newest=before.newest,
+            token=token,
+            whole=before.whole,
+        )
         self.memory.keep(intent)
         return self._dispatch(intent, before)
+
+    def _confirmed(self, live: tuple[Build, ...]) -> tuple[Build, ...]:
+        """Drop what has ended already: a list may be stale, and what it shows decides."""
+        for place, listed in enumerate(live):
+            build = self._read(listed)
+            if build is not None and not build.status.terminal:
+                return (build, *live[place + 1 :])
+        return ()
+
+    def _read(self, listed: Build) -> Build | None:
+        try:
+            return self.hook.get_build(listed.id)
+        except NotFound:
+            return None
 
     def _mine(self, live: tuple[Build, ...]) -> Build | None:
         """Find a live build of an earlier try where nothing was remembered."""
@@ -138,18 +158,14 @@ class Starting:
         offset = self.hook.client.clock_offset
         since = Snapshot(newest=None, at=self.retry_since + offset)
         found = made_by_us(live, self.asked, self.setting, since)
-        return found[0] if len(found) == 1 else None
+        mine = self._read(found[0]) if len(found) == 1 else None
+        return mine if mine is not None and mine.status != "failed" else None
 
     def _adopt(self, build: Build, before: Snapshot, *, age: float = 0.0) -> Begun:
         begun = Begun(build, time.time() - age)
         intent = Intent(self.asked, asked_at=before.at, newest=before.newest)
         self.memory.keep(intent.started(build.id, begun.dispatched_at))
         return begun
-
-    def _age(self, build: Build) -> float:
-        if build.created_at is None:
-            return 0.0
-        return max(0.0, self.hook.client.server_now() - build.created_at.timestamp())
 
     def _dispatch(self, intent: Intent, before: Snapshot, *, searching: bool = False) -> Begun:
         build_id = self._once(intent, before, searching=searching)

@@ -52,12 +52,14 @@ class Progress:
     :param started_at: from when ``execution_timeout`` counts. Both seconds since the epoch.
     :param rounds: deferrals so far.
     :param followed: newer builds gone on to so far.
+    :param queued_at: from when ``queue_timeout`` counts instead, for such a newer build.
     """
 
     dispatched_at: float
     started_at: float
     rounds: int = 0
     followed: int = 0
+    queued_at: float | None = None
 
     @classmethod
     def of(cls, context: Context) -> Progress:
@@ -81,6 +83,10 @@ class Progress:
     def since(self, dispatched_at: float) -> Progress:
         """Count from the dispatch of a build."""
         return replace(self, dispatched_at=dispatched_at)
+
+    def following(self, queued_at: float) -> Progress:
+        """Go on to a newer build, which has its own time in the queue."""
+        return replace(self, followed=self.followed + 1, queued_at=queued_at)
 
     def next_round(self) -> Progress:
         """Count one more deferral.
@@ -109,6 +115,7 @@ class Progress:
             timeout=timeout,
             execution_timeout=None if limit is None else limit - min(EARLY, limit / 10),
             queue_timeout=queue_timeout,
+            queued_at=self.queued_at,
         )
 
 
@@ -193,6 +200,17 @@ def block(task: Any, wait: Wait) -> None:
             wait = replace(wait, resumed=True)
         else:
             return
+
+
+def newer(task: Any, build: Build) -> Build | None:
+    """Name the build that superseded one, if the list can be had: the error comes anyway."""
+    from airflow_provider_buildpixel.client.dispatching import successor  # loads requests
+
+    try:
+        return successor(task.hook.client, build)
+    except BuildPixelError as error:
+        task.log.info("The newer build could not be looked up: %s", error)
+        return None
 
 
 def publish(context: Context, hook: BuildPixelHook, build: Build) -> None:

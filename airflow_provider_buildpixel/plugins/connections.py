@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_buildpixel.exceptions import InvalidRequest
-from airflow_provider_buildpixel.hooks.connections import settings_of
+from airflow_provider_buildpixel.hooks.connections import settings_of, warn_if_unverified
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.client.aio import AsyncClient
@@ -53,6 +53,7 @@ class Clients:
         known = self._clients.get(conn_id)
         if known is not None and known.settings == settings:
             return known
+        warn_if_unverified(settings, conn_id, log)
         fresh = self._clients[conn_id] = AsyncClient(settings)
         if known is not None:
             await known.close()

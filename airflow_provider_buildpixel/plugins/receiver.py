@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from airflow_provider_buildpixel.core import webhooks
 from airflow_provider_buildpixel.core.calls import get_build
 from airflow_provider_buildpixel.core.text import plain
-from airflow_provider_buildpixel.exceptions import BuildPixelError, UnexpectedAnswer
+from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound, UnexpectedAnswer
 from airflow_provider_buildpixel.plugins import events
 from airflow_provider_buildpixel.plugins.connections import Clients, look_up
 
@@ -130,7 +130,7 @@ class Receiver:
             build = await self._finished(conn_id, settings, delivery.build_id)
         except BuildPixelError as error:
             log.warning("Webhook for connection %s: %s", conn_id, error)
-            return webhooks.answer_to(error)
+            return webhooks.answer_to(error, delivery, datetime.now(UTC))
         objection = webhooks.objection(build, datetime.now(UTC))
         if objection is not None:
             log.warning(
@@ -146,13 +146,17 @@ class Receiver:
     async def _finished(self, conn_id: str, settings: Settings, build_id: str) -> Build:
         """Read the build; again for some seconds where REST lags behind the webhook."""
         client = await self._clients.of(conn_id, settings)
-        build = await client.perform(get_build(build_id))
-        for pause in self._patience.rereads:
-            if build.status.terminal:
-                break
+        for count, pause in enumerate(self._patience.rereads):
+            try:
+                build = await client.perform(get_build(build_id))
+            except NotFound:
+                if count >= webhooks.ABSENT_REREADS:
+                    raise
+            else:
+                if build.status.terminal:
+                    return build
             await asyncio.sleep(pause)
-            build = await client.perform(get_build(build_id))
-        return build
+        return await client.perform(get_build(build_id))
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

@@ -55,7 +55,13 @@ class Variants:
     setup_refusal: int = _choice(
         400, 403, 422, means="HTTP status of repo_not_accessible and perforce_auth_failed"
     )
-    builds_order: str = _choice("newest", "oldest", "random", means="order of GET /builds")
+    builds_order: str = _choice(
+        "newest",
+        "oldest",
+        "random",
+        "ended-first",
+        means="order of GET /builds; ended-first: then, among these and the others, newest first",
+    )
     last_page: str = _choice(
         "exact", "empty", means="a full last page has no cursor, or one that leads to an empty page"
     )

@@ -173,8 +173,14 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         waiting.one_of("on_superseded", self.on_superseded, verdict.ON_SUPERSEDED)
         if self.build_id is None and not self.project:
             raise InvalidRequest("the sensor needs a build_id, or a project and what fits of it")
-        if self.build_id is not None and not str(self.build_id).strip():
-            raise InvalidRequest("build_id is empty; check what its template rendered to")
+        given = {
+            name: getattr(self, name)
+            for name in ("build_id", "project", "build_setting", "branch", "commit")
+        }
+        waiting.rendered(**given)
+        for name, value in given.items():
+            if isinstance(value, str) and not value.strip():  # which would fit every build
+                raise InvalidRequest(f"{name} is empty; check what its template rendered to")
 
     @property
     def _interval(self) -> float:
@@ -252,7 +258,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
 
         seen = build
         for _ in range(verdict.MAX_FOLLOWED):
-            newer = successor(self.hook.client, seen)
+            newer = successor(self.hook.client, seen, patient=True)
             if newer is None:
                 break
             self.log.warning("%s was superseded: following %s", seen.title, newer.title)
@@ -264,7 +270,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
 
     def _failure(self, build: Build, url: str | None) -> BuildPixelError:
         if build.status.superseded:
-            return verdict.superseded(build, None, url)
+            return verdict.superseded(build, waits.newer(self, build), url)
         return verdict.failed(build, url)
 
     def _wait(self, context: Context, build_id: str | None, progress: Progress) -> Any:

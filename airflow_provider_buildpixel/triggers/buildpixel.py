@@ -7,11 +7,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_buildpixel.core.waiting import Wait
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
-from airflow_provider_buildpixel.hooks.connections import settings_for
+from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
 from airflow_provider_buildpixel.hooks.metrics import report
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class BuildPixelBuildTrigger(BaseTrigger):
         started = time.monotonic()
         try:
             event = await self._wait()
-        except BuildPixelError as error:
+        except (BuildPixelError, AirflowNotFoundException) as error:
+            # That the connection is not there can pass, too: the task looks for itself.
             event = {"build_id": self.build_id, "status": "error", "message": str(error)}
         await asyncio.sleep(min(LONGEST_HOLD, self._held(time.monotonic() - started)))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # 2.11's is untyped
@@ -117,6 +119,7 @@ class BuildPixelBuildTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         """Wait, over a token that is replaced meanwhile, however often."""
         settings = await settings_for(self.buildpixel_conn_id)
+        warn_if_unverified(settings, self.buildpixel_conn_id, self.log)
         while True:
             try:
                 return await self._wait_with(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
@@ -16,7 +17,7 @@ from airflow_provider_buildpixel.core.model import LIVE_STATUSES
 from airflow_provider_buildpixel.core.webhooks import tidings
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
-from airflow_provider_buildpixel.hooks.connections import settings_for
+from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
@@ -36,6 +37,9 @@ DEFAULTS: dict[str, Any] = {
 
 HANDOVER = 2.5
 """Seconds until an event is in Airflow's database: a cursor saved earlier could lose it."""
+
+ABSENCES = 5
+"""Looks in which a build that was seen answers 404 before it is taken for deleted."""
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +76,8 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         if build_setting and not project and not names.like_id(str(build_setting)):
             raise ValueError("build_setting is looked for in a project: give the project too")
+        if not poll_interval > 0:
+            raise ValueError("poll_interval is seconds above 0")
         if isinstance(statuses, str) or not statuses or {*statuses} & {*LIVE_STATUSES}:
             raise ValueError("statuses is a list of statuses with which builds end")
         self.buildpixel_conn_id = buildpixel_conn_id
@@ -84,6 +90,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         self._interest: Interest | None = None
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
+        self._absences: Counter[str] = Counter()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what is stored: what differs from the defaults, so that old rows stay loadable."""
@@ -146,6 +153,8 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             return
         for build_id in self._bounded(self._cursor.ended(builds, interest)):
             full = await look.read(build_id)
+            if full is None and not self._gone(build_id):
+                continue
             if full is not None and not interest.ended(full):
                 continue  # the list was wrong, or this answer is: it stays open
             if full is not None and interest.tells(full):
@@ -168,9 +177,17 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
     async def _unseen(self, look: Look, build_ids: list[str]) -> list[Build]:
         found = await asyncio.gather(*map(look.read, build_ids))
         for build_id, build in zip(build_ids, found, strict=True):
-            if build is None and self._cursor is not None:  # deleted: nothing more will be heard
-                self._cursor = self._cursor.settle(build_id)
+            if build is None and self._cursor is not None and self._gone(build_id):
+                self._cursor = self._cursor.settle(build_id)  # nothing more will be heard of it
         return [build for build in found if build is not None]
+
+    def _gone(self, build_id: str) -> bool:
+        """Count one more 404 of a build; tell whether it is deleted, and not just not there yet."""
+        self._absences[build_id] += 1
+        if self._absences[build_id] < ABSENCES:
+            return False
+        del self._absences[build_id]
+        return True
 
     def _bounded(self, ended: list[str]) -> list[str]:
         skipped, kept = cursor.bounded(ended, self.catch_up)
@@ -243,6 +260,7 @@ class _Poll:
         known = self._looks
         if known is not None and known.settings == settings:
             return known
+        warn_if_unverified(settings, self._conn_id, log)
         self._looks = Looks(settings, known.newest if known is not None else "")
         if known is not None:
             await known.close()

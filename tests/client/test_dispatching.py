@@ -214,7 +214,7 @@ def test_a_refusal(
     assert desk.posts == 1
 
 
-@pytest.mark.parametrize("order", ["newest", "oldest", "random"])
+@pytest.mark.parametrize("order", ["newest", "oldest", "random", "ended-first"])
 def test_many_builds(sandbox: Sandbox, desk: Desk, order: str) -> None:
     """Among hundreds of builds the new one is found, whatever the order of the list."""
     for number in range(220):

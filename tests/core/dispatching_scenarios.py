@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_buildpixel.exceptions import DispatchUncertain, ServerFault, Unreachable
-from tests.core.dispatching_world import AUTOMATIC, OURS, STRANGERS, World
+from tests.core.dispatching_world import AUTOMATIC, OTHER_TOKEN, OURS, STRANGERS, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,13 +120,30 @@ def requests_that_never_arrive_are_few(dispatch: ModuleType, intent: ModuleType)
 
 
 def strangers_builds_are_left_alone(dispatch: ModuleType, intent: ModuleType) -> None:
-    known = [(stranger, True) for stranger in STRANGERS]
+    known = [(stranger, True) for stranger in STRANGERS if stranger != OTHER_TOKEN]
     for stranger, token in (*known, *((stranger, False) for stranger in AUTOMATIC)):
         world = World(dispatch, intent, token=token)
         world.fates.append("reset before")
         world.plan(1.0, partial(world.make, stranger))
         world.attempt()
         assert len(world.made) == 1
+
+
+def a_build_of_another_token_is_doubted(dispatch: ModuleType, intent: ModuleType) -> None:
+    world = World(dispatch, intent)
+    world.fates.append("reset before")
+    world.plan(1.0, partial(world.make, OTHER_TOKEN))
+    world.attempt()
+    assert not world.made
+    assert world.holds is None
+    machine: Any = dispatch.Dispatching(searching=True)
+    (seen,) = world.builds.values()
+    machine.looked((), (seen,))
+    for _ in range(len(dispatch.LOOKS) - 2):
+        machine.looked(())
+    with pytest.raises(DispatchUncertain) as caught:
+        machine.looked(())
+    assert caught.value.candidates == (seen,)
 
 
 def builds_from_before_are_left_alone(dispatch: ModuleType, intent: ModuleType) -> None:
@@ -166,6 +183,7 @@ SCENARIOS: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     a_build_that_appears_late_is_found,
     requests_that_never_arrive_are_few,
     strangers_builds_are_left_alone,
+    a_build_of_another_token_is_doubted,
     builds_from_before_are_left_alone,
     a_clear_after_the_end_starts_afresh,
     a_retry_after_a_failure_starts_afresh,

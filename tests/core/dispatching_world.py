@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SETTING = BuildSetting("setting", "Win64", "Shipping", "main")
 OURS = "api_token:ours"
 AUTOMATIC = ("push:c0ffee", "cron")
-STRANGERS = (*AUTOMATIC, "user:them", "api_token:theirs")
+OTHER_TOKEN = "api_token:theirs"  # a name
+STRANGERS = (*AUTOMATIC, "user:them", OTHER_TOKEN)
 """Other makers of builds; people and tokens can be told from ours once ours is known."""
 
 
@@ -221,7 +222,8 @@ class World:
                 builds = self.listed()
                 before = intent.before
                 machine.looked(
-                    self.memory.made_by_us(builds, self.asked, SETTING, before, self.token)
+                    self.memory.made_by_us(builds, self.asked, SETTING, before, self.token),
+                    self.memory.maybe_ours(builds, self.asked, SETTING, before, self.token),
                 )
 
     def request(self, machine: Any) -> None:

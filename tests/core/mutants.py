@@ -189,18 +189,22 @@ DISPATCH = (
         "        case None | UnexpectedAnswer():\n            return True\n",
     ),
     Mutant("takes-the-first-of-many", "if len(candidates) == 1:", "if candidates:"),
-    Mutant("asks-without-end", "if self._requests < 1 or not", "if not"),
-    Mutant("never-asks-again", "if self._requests < 1 or not", "if True or not"),
+    Mutant("asks-without-end", "self._requests < 1 or not", "not"),
+    Mutant("never-asks-again", "self._requests < 1 or not", "True or not"),
+    Mutant("doubt-is-none", "if self._doubtful or self", "if self"),
+    Mutant("doubt-is-forgotten", "self._doubtful |= {", "{"),
     Mutant("does-not-search", "self._searching = searching", "self._searching = False"),
     Mutant("refusal-is-a-loss", "if not uncertain(error):", "if False:"),
     Mutant("loss-is-an-answer", "self._started = build_id", "self._started = None"),
 )
 
 INTENT = (
-    Mutant("adopts-pushes", 'return not triggered_by.startswith(("push:", "cron"))', "return True"),
+    Mutant("adopts-pushes", "return not triggered_by.startswith(_ELSEWHERE)", "return True"),
+    Mutant("doubts-nothing", "        if before.may_follow(build)\n", "        if False\n"),
+    Mutant("doubts-pushes", "        and ours(build.triggered_by)\n", ""),
     Mutant("adopts-strangers", "return triggered_by == token", "return True"),
-    Mutant("adopts-what-was-there-before", "return build.id > self.newest", "return True"),
-    Mutant("blind-to-new-builds", "return build.id > self.newest", "return False"),
+    Mutant("adopts-what-was-there-before", "self.newest is None or build.id > self.newest", "True"),
+    Mutant("blind-to-new-builds", "self.newest is None or build.id > self.newest", "False"),
     Mutant("forgets-the-build", "Recheck(intent.build_id) if intent.build_id else", ""),
     Mutant(
         "forgets-the-request", "if intent.build_id else Search()", "if intent.build_id else Fresh()"

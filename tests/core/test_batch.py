@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_buildpixel.core.batch import (
     BURST,
+    EXCESSIVE,
     FEW,
     GAPS,
     GATHER,
@@ -255,6 +256,16 @@ def test_a_429_slows_everybody() -> None:
     brake.answered(RateLimited("slow", wait=20.0), 100.0, 0.5)
     assert brake.on
     assert 120.0 <= brake.until <= 121.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "until"), [(3_000.0, 3_100.0), (86_400.0, 100.0 + EXCESSIVE)], ids=["much", "absurd"]
+)
+def test_a_429_that_asks_for_too_much(asked: float, until: float) -> None:
+    """What no wait has the patience for keeps the other waits from reading for a while only."""
+    brake = Brake()
+    brake.answered(RateLimited("slow", wait=asked), 100.0, 0.0)
+    assert brake.until == until
 
 
 def test_a_429_that_says_nothing_slows_ever_more() -> None:

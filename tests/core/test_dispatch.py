@@ -81,25 +81,27 @@ LIVE = (build("b2"), build("b1"))
         (LIVE, Asked("p", "s", commit="def"), "adopt", Post(LIVE)),
         (LIVE, Asked("p", "s", changelist="7"), "adopt", Adopt(LIVE[0])),
         (LIVE, Asked("p", "s", changelist="8"), "adopt", Post(LIVE)),
+        (LIVE, Asked("p", "other"), "adopt", Post(LIVE)),
+        (LIVE, Asked("p", "s", branch="refs/heads/main"), "adopt", Adopt(LIVE[0])),
     ],
 )
 def test_about_live(live: tuple[Build, ...], asked: Asked, policy: str, expected: object) -> None:
     """The policy decides about live builds; adopted is only what was asked for."""
-    assert about_live(live, asked, policy) == expected
+    assert about_live(live, asked, SETTING, policy) == expected
 
 
 def test_an_unknown_commit_is_not_adopted() -> None:
     """A live build that does not tell its commit is not taken for the one that was asked for."""
     live = (Build("b", Status("pending")),)
-    assert about_live(live, Asked("p", "s", commit="abc"), "adopt") == Post(live)
-    assert about_live(live, Asked("p", "s", changelist="7"), "adopt") == Post(live)
-    assert about_live(live, ASKED, "adopt") == Adopt(live[0])
+    assert about_live(live, Asked("p", "s", commit="abc"), SETTING, "adopt") == Post(live)
+    assert about_live(live, Asked("p", "s", changelist="7"), SETTING, "adopt") == Post(live)
+    assert about_live(live, ASKED, SETTING, "adopt") == Adopt(live[0])
 
 
 def test_a_build_in_flight_is_an_error_where_that_is_asked() -> None:
     """The policy fail names the build that stands in the way."""
     with pytest.raises(BuildInFlight, match=r"b2.*push:c") as caught:
-        about_live(LIVE, ASKED, "fail")
+        about_live(LIVE, ASKED, SETTING, "fail")
     assert caught.value.build == LIVE[0]
 
 
@@ -148,7 +150,7 @@ def test_a_lost_answer(error: BuildPixelError, *, again: bool) -> None:
     for pause in LOOKS[:-1]:
         assert machine.want() == Look(pause)
         machine.looked(())
-    assert machine.want() == Look(LOOKS[-1])
+    assert machine.want() == Look(LOOKS[-1], whole=True)
     if again:
         machine.looked(())
         assert machine.want() == Request()

@@ -149,6 +149,8 @@ def test_a_build() -> None:
         ({"change": {"id": 1234}}, "1234"),
         ({"cl": {"number": "1234"}}, "1234"),
         ({"changelist": None, "p4_change": 9}, "9"),
+        ({"changelistDescription": "mend the door", "changelist": 9}, "9"),
+        ({"changelist": "@label"}, "@label"),
         ({"commitMessage": "change"}, None),
     ],
 )
@@ -166,3 +168,12 @@ def test_titles_and_roles() -> None:
     assert not Identity.from_json({"membership": {"role": "viewer"}}).may_trigger
     assert Identity.from_json({"membership": None}).may_trigger
     assert Artifact.from_json({"url": "u", "sizeBytes": "12"}).size_bytes == 12
+
+
+def test_a_list_that_is_null() -> None:
+    """Some servers write null for a list without members; what has no list at all is none."""
+    assert fields.items({"items": None, "nextCursor": None}, "builds") == []
+    with pytest.raises(UnexpectedAnswer):
+        fields.items({"nextCursor": None}, "builds")
+    with pytest.raises(UnexpectedAnswer):
+        fields.items(None, "builds")

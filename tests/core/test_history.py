@@ -13,7 +13,7 @@ def _build(number: int, status: str = "complete", seconds: float | None = 60.0) 
 def test_a_list_that_starts_with_the_newest() -> None:
     """One page is enough where it shows that the list starts with the newest."""
     newest = Newest()
-    assert newest.take(_build(n) for n in reversed(range(100, 130)))
+    assert newest.take([_build(n) for n in reversed(range(100, 130))])
     assert [build.id for build in newest.builds] == [f"build-{n:03}" for n in range(110, 130)]
 
 

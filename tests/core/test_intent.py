@@ -19,7 +19,7 @@ from airflow_provider_buildpixel.core.intent import (
     about_intent,
     about_stored,
     made_by_us,
-    newest_first,
+    maybe_ours,
     ours,
     same_commit,
 )
@@ -109,6 +109,9 @@ def at(seconds: float) -> datetime:
         (Snapshot("b5"), "b6", at(0), True),
         (Snapshot("b5"), "b5", None, False),
         (Snapshot(""), "b1", at(0), True),
+        (Snapshot("b5", 100.0, whole=False), "b6", at(97.5), False),
+        (Snapshot("b5", 100.0, whole=False), "b6", at(98.5), True),
+        (Snapshot("b5", 100.0, whole=False), "b5", at(98.5), False),
         (Snapshot(None, 100.0), "b1", None, True),
         (Snapshot(None, 100.0), "b1", at(98.5), True),
         (Snapshot(None, 100.0), "b1", at(97.5), False),
@@ -117,7 +120,7 @@ def at(seconds: float) -> datetime:
 def test_after(
     before: Snapshot, build_id: str, created_at: datetime | None, *, after: bool
 ) -> None:
-    """A build is newer by its id where one is known, else by its time."""
+    """A build is newer by its id where all were seen, else by its time."""
     build = Build(build_id, Status("pending"), created_at=created_at)
     assert before.after(build) is after
 
@@ -151,18 +154,45 @@ def test_made_by_us_prefers_tokens_to_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "expected"),
+    ("asked", "fields", "maybe"),
     [
-        (["c", "b", "a"], True),
-        (["a", "b"], False),
-        (["a"], False),
-        ([], False),
-        (["b", "b"], False),
+        ({}, {}, True),
+        ({}, {"build_setting_id": "other"}, False),
+        ({}, {"project_id": "other"}, False),
+        ({"branch": "refs/heads/main"}, {"branch": "main"}, True),
+        ({"branch": "main"}, {"branch": "//depot/Main"}, True),
+        ({"branch": "main"}, {"branch": "other"}, False),
+        ({"commit": "v1.2"}, {"commit": "0123456789abcdef"}, True),
+        ({"commit": "0123456"}, {"commit": "0123456789abcdef"}, True),
+        ({"commit": "fffffff"}, {"commit": "0123456789abcdef"}, False),
+        ({"changelist": "@label"}, {"changelist": "1234"}, True),
+        ({"changelist": "1233"}, {"changelist": "1234"}, False),
+        ({}, {"triggered_by": "api_token:new"}, True),
+        ({}, {"triggered_by": "user:u"}, True),
+        ({}, {"triggered_by": "push:c"}, False),
+        ({}, {"triggered_by": "cron"}, False),
     ],
 )
-def test_newest_first(ids: list[str], *, expected: bool) -> None:
-    """A list is taken as sorted only if its ids show it."""
-    assert newest_first(ids) is expected
+def test_maybe_ours(asked: dict[str, Any], fields: dict[str, Any], *, maybe: bool) -> None:
+    """What BuildPixel may only have spelt in another way is not said to be somebody else's."""
+    build, old = Build("b1", Status("pending"), **fields), Build("b0", Status("pending"), **fields)
+    found = maybe_ours([build, old], Asked("p", "s", **asked), SETTING, Snapshot("b0", 5.0))
+    assert found == ((build,) if maybe else ())
+
+
+@pytest.mark.parametrize(
+    ("triggered_by", "token", "maybe"),
+    [
+        ("api_token:new", "api_token:old", True),
+        ("user:them", "api_token:old", False),
+        (None, "api_token:old", True),
+        ("user:them", "user:us", True),
+    ],
+)
+def test_a_token_that_was_replaced(triggered_by: str | None, token: str, *, maybe: bool) -> None:
+    """A build of another token may be ours, as the connection's may have been replaced."""
+    build = Build("b1", Status("pending"), triggered_by=triggered_by)
+    assert bool(maybe_ours([build], ASKED, SETTING, Snapshot("b0"), token)) is maybe
 
 
 STORED = Intent(ASKED, build_id="b", generation=1)
@@ -219,7 +249,7 @@ def test_about_stored(status: str | None, generation: int, *, adopted: bool) -> 
 
 def test_an_intent_knows_its_snapshot_and_its_build() -> None:
     """A search looks after the snapshot that was taken, and a new build is not concluded yet."""
-    intent = Intent(ASKED, asked_at=5.0, newest="b0", concluded=True)
-    assert intent.before == Snapshot("b0", 5.0)
+    intent = Intent(ASKED, asked_at=5.0, newest="b0", concluded=True, whole=False)
+    assert intent.before == Snapshot("b0", 5.0, whole=False)
     started = intent.started("b", 7.0)
     assert (started.build_id, started.dispatched_at, started.concluded) == ("b", 7.0, False)

@@ -8,7 +8,10 @@ from airflow_provider_buildpixel.core.model import BuildSetting, Project
 from airflow_provider_buildpixel.core.names import (
     CANDIDATES_SHOWN,
     like_id,
+    may_be_one_branch,
     project_named,
+    project_wanted,
+    same_branch,
     selector,
     setting_selected,
 )
@@ -138,3 +141,31 @@ def test_a_broken_selector() -> None:
     """A template that rendered to broken JSON is refused."""
     with pytest.raises(InvalidRequest, match="no JSON object"):
         selector("{'platform': 'Win64'}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same", "maybe"),
+    [
+        ("main", "main", True, True),
+        ("refs/heads/main", "main", True, True),
+        ("main", "next", False, False),
+        ("//depot/Main", "main", False, True),
+        ("feature/main", "main", False, True),
+    ],
+)
+def test_branches(one: str, other: str, *, same: bool, maybe: bool) -> None:
+    """A branch may be spelt as a reference; what only ends alike may be the same."""
+    assert (same_branch(one, other), may_be_one_branch(other, one)) == (same, maybe)
+
+
+@pytest.mark.parametrize(("wanted", "text"), [(" MyGame ", "MyGame"), (12, "12")])
+def test_project_wanted(wanted: Any, text: str) -> None:
+    """A template may give an id as a number."""
+    assert project_wanted(wanted) == text
+
+
+@pytest.mark.parametrize("wanted", [None, "", " ", "None", ["MyGame"], True])
+def test_no_project_wanted(wanted: Any) -> None:
+    """What a template makes of nothing is no project."""
+    with pytest.raises(InvalidRequest, match="project is"):
+        project_wanted(wanted)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_buildpixel.core.logs import LogLine
+from airflow_provider_buildpixel.core.logs import LogLine, in_order
 from airflow_provider_buildpixel.core.model import Build, Status
-from airflow_provider_buildpixel.core.phases import WHOLE, in_order, timeline
+from airflow_provider_buildpixel.core.phases import WHOLE, timeline
 
 BEGIN = datetime(2026, 5, 10, 14, tzinfo=UTC)
 SYNC = "Syncing MyGame from github: main"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_buildpixel.core.calls import get_build, trigger_build
 from airflow_provider_buildpixel.core.retries import Retries, asked_pause, backoff
 from airflow_provider_buildpixel.exceptions import (
+    Forbidden,
     InvalidRequest,
     NotFound,
     RateLimited,
@@ -43,7 +44,9 @@ CHANCES = st.floats(0, 1)
         pytest.param(UnexpectedAnswer("x", status_code=302), None, None, id="redirect"),
         pytest.param(Unauthorized("x", status_code=401), None, None, id="401"),
         pytest.param(NotFound("x", status_code=404), None, None, id="404"),
-        pytest.param(InvalidRequest("x", status_code=400), None, None, id="400"),
+        pytest.param(InvalidRequest("x", status_code=400, code="c"), None, None, id="400"),
+        pytest.param(Forbidden("x", status_code=403, code="c"), None, None, id="403"),
+        pytest.param(Forbidden("x", status_code=403), 0.25, None, id="403-of-a-gateway"),
     ],
 )
 def test_what_is_sent_again(error: BuildPixelError, read: float | None, post: float | None) -> None:

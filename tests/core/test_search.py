@@ -30,9 +30,9 @@ def test_nothing_to_look_for_is_refused() -> None:
     assert Search.from_json(Search("p").to_json()) == Search("p")
 
 
-def build(identity: str, **fields: Any) -> Build:
+def build(identity: str, status: str = "pending", **fields: Any) -> Build:
     """Make a build."""
-    return Build(identity, Status("pending"), **fields)
+    return Build(identity, Status(status), **fields)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,18 @@ def test_a_search_names_and_asks() -> None:
 def test_a_sweep_goes_no_further_than_needed() -> None:
     """Newest first, the first page that has one ends the sweep."""
     sweep = Sweep(Search(branch="main"))
-    assert not sweep.take((build("b9", branch="x"), build("b8", branch="x")))
+    assert not sweep.take((build("b9", branch="x"), build("b8", "failed", branch="x")))
     assert sweep.take((build("b7", branch="main"), build("b6", branch="main")))
     assert sweep.found == build("b7", branch="main")
     assert sweep.newest == "b9"
+
+
+def test_a_sweep_of_a_list_that_may_be_grouped_reads_all() -> None:
+    """Where what has ended may come first, the newest build may be on the last page."""
+    sweep = Sweep(Search(branch="main"))
+    assert not sweep.take((build("b7", "complete"), build("b6", "complete")))
+    assert not sweep.take((build("b5", "complete"), build("b9", "running")))
+    assert sweep.found == build("b9", "running")
 
 
 def test_a_sweep_of_an_unsorted_list_reads_all() -> None:
@@ -81,5 +89,6 @@ def test_a_sweep_of_an_unsorted_list_reads_all() -> None:
 def test_a_sweep_stops_at_what_was_seen() -> None:
     """What an earlier sweep saw is not looked through again."""
     sweep = Sweep(Search(branch="main"), seen="b5")
-    assert sweep.take((build("b6", branch="x"), build("b5", branch="x")))
-    assert (sweep.found, sweep.newest) == (None, "b6")
+    known = (build("b7", branch="x"), build("b6", "failed", branch="x"), build("b5", branch="x"))
+    assert sweep.take(known)
+    assert (sweep.found, sweep.newest) == (None, "b7")

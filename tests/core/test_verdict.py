@@ -94,11 +94,22 @@ def test_the_newer_build_is_the_next_of_the_kind() -> None:
     assert newer_build(build("b4"), others) is None
 
 
+def test_a_failed_build_whose_lines_come_newest_first() -> None:
+    """The phase in which a build failed is the last by time, in whatever order its lines come."""
+    log = [
+        {"timestamp": f"2026-05-10T14:00:0{second}.000Z", "level": "info", "message": message}
+        for second, message in enumerate(("*** COMPILING X ***", "LogCook: Cooking maps from path"))
+    ]
+    assert failed(build(raw={"logs": log})).phase == "cook"
+    assert failed(build(raw={"logs": log[::-1]})).phase == "cook"
+
+
 @pytest.mark.parametrize(
     ("fields", "same"),
     [
         ({}, True),
         ({"branch": None}, True),
+        ({"branch": "refs/heads/main"}, True),
         ({"branch": "other"}, False),
         ({"platform": "Linux"}, False),
         ({"build_type": "Test"}, False),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from airflow_provider_buildpixel.core.deadlines import (
@@ -21,16 +23,24 @@ from airflow_provider_buildpixel.core.waiting import (
     lines_to,
     one_of,
     queued,
+    rendered,
     unavailable,
+    waited,
 )
-from airflow_provider_buildpixel.core.watch import Done, Expired, Listen, Read, Watch
+from airflow_provider_buildpixel.core.watch import Expired, Listen, Read, Watch
 from airflow_provider_buildpixel.exceptions import (
     ArtifactUnavailable,
     BuildTimeout,
+    Forbidden,
     InvalidRequest,
     NotFound,
     RateLimited,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.exceptions import (
+        BuildPixelError,
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,12 +162,53 @@ def test_a_greeting(raw: dict[str, object], expected: str) -> None:
     assert expected in greeting(Identity.from_json(raw))
 
 
+@pytest.mark.parametrize("error", [Forbidden, InvalidRequest])
+def test_refusals_of_a_gateway(error: type[BuildPixelError]) -> None:
+    """A refusal without BuildPixel's code is put up with for a minute, with it not at all."""
+    watch = Watch(0.0, live=False)
+    watch.miss(error("no", status_code=403), 0.0)
+    watch.miss(error("no", status_code=403), 59.0)
+    assert isinstance(watch.want(59.0), Listen)
+    with pytest.raises(error):
+        watch.miss(error("no", status_code=403), 60.0)
+    with pytest.raises(error):
+        Watch(0.0).miss(error("no", status_code=403, code="insufficient_scope"), 0.0)
+
+
 def test_what_comes_of_a_wait() -> None:
     """The end of a wait is its build, or a timeout that says that the build goes on."""
     build = Build("b", Status("failed"))
-    assert ended(Done(build), "b", None) is build
-    with pytest.raises(BuildTimeout, match="did not end within 5 s; it goes on"):
-        ended(Expired(), "b", 5.0)
+    assert ended("b", build, 5.0) is build
+    with pytest.raises(BuildTimeout, match=r"b is running and did not end within 5 s; it goes on"):
+        ended("b", Build("b", Status("running")), 5.0)
+    with pytest.raises(BuildTimeout, match=r"build b did not end within 5 s") as caught:
+        ended("b", None, 5.0)
+    assert caught.value.build == Build("b", Status(""))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"channel": "bogus"}, {"poll_interval": 0}, {"timeout": -1}, {"timeout": "5"}]
+)
+def test_a_wait_that_makes_no_sense(wrong: dict[str, Any]) -> None:
+    """What a hook is to wait with is checked before it waits; no time at all is a look."""
+    right: dict[str, Any] = {
+        "channel": "auto",
+        "poll_interval": 30.0,
+        "timeout": 0,
+        "now": 100.0,
+        "stream": None,
+    }
+    assert waited("b", **right) == Wait("b", stream=None, deadline=100.0)
+    assert waited("b", **right | {"timeout": None}).deadline is None
+    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+        waited("b", **right | wrong)
+
+
+def test_what_a_template_made_of_nothing() -> None:
+    """The text None is what Jinja writes for a value that is not there; nothing is a value."""
+    rendered(branch=None, commit="", changelist=5)
+    with pytest.raises(InvalidRequest, match="branch is None"):
+        rendered(branch=" None ")
 
 
 def test_what_is_known_without_asking() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,6 +86,26 @@ def test_file_that_is_there_is_recognised(
     assert len(buildpixel_sandbox.requests_to(ROUTE)) == fetched
     assert hook.download_artifact(build_id, path, overwrite=True) == first
     assert _md5(path) == first.checksum_md5
+
+
+@pytest.mark.parametrize("unknown", ["verify", "checksum"])
+def test_file_of_another_build(
+    buildpixel_sandbox: Sandbox,
+    hook: BuildPixelHook,
+    built: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unknown: str,
+) -> None:
+    """A file of the right size that was not compared is not taken for the artifact."""
+    path = tmp_path / "game.tar.gz"
+    hook.download_artifact(built(100_000), path)
+    if unknown == "checksum":
+        real = hook.get_artifact
+        monkeypatch.setattr(hook, "get_artifact", lambda one: replace(real(one), checksum_md5=None))
+    with pytest.raises(InvalidRequest, match="overwrite=True"):
+        hook.download_artifact(built(100_000), path, verify=unknown != "verify")
+    assert len(buildpixel_sandbox.requests_to(ROUTE)) == 1
 
 
 def test_old_file_stays_until_the_new_one_is_verified(

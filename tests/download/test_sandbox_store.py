@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_buildpixel.client.store import quiet_urls
+from airflow_provider_buildpixel.core.model import Artifact
 from airflow_provider_buildpixel.exceptions import (
     ArtifactUnavailable,
     ChecksumMismatch,
     UnexpectedAnswer,
     Unreachable,
 )
+from airflow_provider_buildpixel.hooks import downloads
 from airflow_provider_buildpixel.sandbox import Sandbox, Variants
 
 if TYPE_CHECKING:
@@ -205,6 +208,25 @@ def test_signature_is_never_shown(
     assert len(signature) == 64
     assert caplog.records
     assert signature not in caplog.text
+
+
+@pytest.mark.parametrize("target", ["/store/the-signature/1.tar.gz", "/1.tar.gz?the-signature"])
+def test_signature_in_other_places(target: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A signature in the path, or as the whole query, is not in what urllib3 logs either."""
+    log = logging.getLogger("urllib3.connectionpool")
+    with caplog.at_level(logging.DEBUG), quiet_urls():
+        log.debug('%s://%s:%s "%s %s %s" %s %s', "http", "store", 80, "GET", target, "1.1", 200, 5)
+    assert "the-signature" not in caplog.text
+    assert 'http://store:80 "GET *** 1.1" 200 5' in caplog.text
+
+
+def test_long_paths_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow hides a query, and a path that is long enough for a signature, wherever it shows."""
+    hidden: list[str] = []
+    monkeypatch.setattr(downloads, "mask_secret", hidden.append)
+    for url in ("https://store/1.tar.gz?sig=1", f"https://store/{'s' * 40}/1.tar.gz"):
+        downloads.masked(Artifact(url, None, None, None))
+    assert hidden == ["sig=1", f"/{'s' * 40}/1.tar.gz"]
 
 
 def test_endless_breaks_come_to_an_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import requests
 from airflow_provider_buildpixel.exceptions import InvalidRequest
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 from airflow_provider_buildpixel.hooks.connections import settings_for
+from airflow_provider_buildpixel.triggers.buildpixel import BuildPixelBuildTrigger
 from tests.client.wire import wire
 from tests.hooks.conftest import face
 
@@ -87,12 +89,33 @@ def test_the_session(sandbox: Sandbox) -> None:
     assert not [head for head in elsewhere.heads if "authorization" in head.lower()]
 
 
-def test_an_unchecked_certificate(
-    define: Callable[..., None], caplog: pytest.LogCaptureFixture
+async def test_an_unchecked_certificate(
+    define: Callable[..., None],
+    kind: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A connection that does not verify certificates is warned of in the log."""
-    define(extra={"verify": False})
-    assert BuildPixelHook("other").settings.verify is False
+    """A connection that does not verify certificates is warned of in the log, by either hook."""
+    define(host="https://127.0.0.1:9", extra={"verify": False})
+    async with face(kind, "other") as hook:
+        ok, _ = await hook.call("test_connection")
+    assert not ok
+    assert "other does not verify certificates" in "".join((*capfd.readouterr(), caplog.text))
+
+
+async def test_an_unchecked_certificate_in_the_triggerer(
+    define: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """So it is in the log of a task that waits in the triggerer."""
+    define(host="https://127.0.0.1:9", extra={"verify": False})
+    trigger = BuildPixelBuildTrigger(
+        build_id="b" * 24, buildpixel_conn_id="other", deadline=time.time()
+    )
+    events = [event.payload async for event in trigger.run()]
+    assert [event["status"] for event in events] == ["timeout"]
+    assert "other does not verify certificates" in "".join((*capfd.readouterr(), caplog.text))
 
 
 def test_secrets_do_not_show(define: Callable[..., None]) -> None:

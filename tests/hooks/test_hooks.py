@@ -221,6 +221,61 @@ async def test_a_wait_without_end(sandbox: Sandbox, hook: Face) -> None:
         await hook.call("wait_for_build", build, 0.3, channel="polling")
 
 
+async def test_a_wait_that_ends_between_reads(sandbox: Sandbox, hook: Face) -> None:
+    """A build that has ended by the time the wait is over is given, though no poll has seen it."""
+    build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
+    waiting = asyncio.create_task(hook.call("wait_for_build", build, 1.5, channel="polling"))
+    await until(lambda: sandbox.requests_to("GET /builds/:id"))
+    sandbox.set_status(build, "complete")
+    assert (await waiting).status == "complete"
+    assert len(sandbox.requests_to("GET /builds/:id")) == 2
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+async def test_what_a_timeout_knows(sandbox: Sandbox, hook: Face, *, reachable: bool) -> None:
+    """A wait that is over has its build, as it was read last."""
+    build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
+    if not reachable:
+        sandbox.fault("500", "GET /builds/:id")
+    with pytest.raises(BuildTimeout) as caught:
+        await hook.call("wait_for_build", build, 0.3, channel="polling")
+    assert caught.value.build is not None
+    known = (caught.value.build.id, caught.value.build.status)
+    assert known == (build, "pending" if reachable else "")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"poll_interval": 0}, {"channel": "bogus"}, {"timeout": -1}], ids=str
+)
+async def test_a_wait_that_makes_no_sense(
+    sandbox: Sandbox, hook: Face, wrong: dict[str, Any]
+) -> None:
+    """What a wait cannot mean is refused before anything is read."""
+    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+        await hook.call("wait_for_build", "x" * 24, **wrong)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None", 5.0])
+async def test_no_project_at_all(sandbox: Sandbox, hook: Face, nothing: Any) -> None:
+    """A project that rendered to nothing is refused before anything is asked."""
+    with pytest.raises(InvalidRequest, match="project is"):
+        await hook.call("find_project", nothing)
+    assert sandbox.requests == []
+
+
+async def test_a_gateway_that_refuses_once(sandbox: Sandbox, hook: Face) -> None:
+    """A read that a gateway has refused, which BuildPixel would give a code, is repeated once."""
+    sandbox.world.variants = Variants(error_body="html")
+    refusal = sandbox.fault("403", "GET /auth/me", times=1)
+    await hook.call("get_identity")
+    assert refusal.hits == 1
+    sandbox.fault("403", "GET /auth/me")
+    with pytest.raises(Forbidden):
+        await hook.call("get_identity")
+    assert len(sandbox.requests_to("GET /auth/me")) == 4
+
+
 async def test_no_artifact(sandbox: Sandbox, hook: Face) -> None:
     """A build without an artifact says so."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])

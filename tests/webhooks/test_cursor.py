@@ -205,6 +205,28 @@ def test_reach(pages: list[list[int]], read: int, *, whole: bool) -> None:
     assert (len(reach.builds), reach.whole) == (read, whole)
 
 
+@pytest.mark.parametrize(
+    ("statuses", "thorough", "read", "certain"),
+    [
+        ("complete failed complete failed", True, 4, True),
+        ("complete failed complete failed", False, 4, True),
+        ("complete complete complete complete", True, 6, True),
+        ("complete complete complete complete", False, 4, False),
+    ],
+    ids=["mixed-thorough", "mixed", "grouped-thorough", "grouped"],
+)
+def test_reach_of_a_list_that_may_be_grouped(
+    statuses: str, read: int, *, thorough: bool, certain: bool
+) -> None:
+    """A list whose builds may be grouped by status is read to its end where that matters."""
+    known = [build(9 - place, status) for place, status in enumerate(statuses.split())]
+    reach = Reach(build(7).id, 100, thorough=thorough)
+    for page in (known, [build(5, "running"), build(4, "running")]):
+        if reach.take(page):
+            break
+    assert (len(reach.builds), reach.certain) == (read, certain)
+
+
 @pytest.mark.parametrize(("limit", "told"), [(2, ["c", "d"]), (9, ["a", "b", "c", "d"]), (0, [])])
 def test_catch_up_is_bounded(limit: int, told: list[str]) -> None:
     """After a long absence the newest ends are told, the others settled."""

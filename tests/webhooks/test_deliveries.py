@@ -28,6 +28,7 @@ from airflow_provider_buildpixel.exceptions import (
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.exceptions import BuildPixelError
 
+DONE = Status("complete")
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SECRETS = st.lists(st.text(min_size=1, max_size=20), max_size=6)
 JSON = st.recursive(
@@ -167,11 +168,12 @@ def test_retries_have_the_key_of_the_first() -> None:
     [
         (ended(), None),
         (ended(finishedAt="2026-11-23T23:00:00.000Z"), None),
-        (ended(finishedAt="2026-11-01T00:00:00.000Z"), webhooks.IGNORED),
+        (ended(finishedAt="2026-05-10T14:23:45.123Z"), None),
+        (ended(finishedAt="2025-11-01T00:00:00.000Z"), webhooks.IGNORED),
         (ended(status="running"), webhooks.LATER),
         (ended(status="archived"), webhooks.LATER),
     ],
-    ids=["no-end-known", "fresh", "replayed", "rest-lags", "unknown-status"],
+    ids=["no-end-known", "fresh", "months-old", "replayed", "rest-lags", "unknown-status"],
 )
 def test_objections(build: Build, answer: webhooks.Answer | None) -> None:
     """A build that has not ended is looked at again later, one that ended long ago is no news."""
@@ -193,9 +195,21 @@ def test_objections(build: Build, answer: webhooks.Answer | None) -> None:
 )
 def test_answer_to_an_error(error: BuildPixelError, status: int) -> None:
     """BuildPixel is asked to come again exactly where that can help."""
-    answer = webhooks.answer_to(error)
+    answer = webhooks.answer_to(error, webhooks.Delivery("build.complete", "b", DONE), NOW)
     assert answer.status == status
     assert (answer.retry_after is not None) == (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("age", "answer"),
+    [(5, webhooks.LATER), (59, webhooks.LATER), (61, webhooks.IGNORED), (-5, webhooks.LATER)],
+)
+def test_a_build_that_is_not_there(age: int, answer: webhooks.Answer) -> None:
+    """REST may lag behind a delivery for a while; after that there is no such build."""
+    sent = (NOW - timedelta(seconds=age)).isoformat()
+    body = json.dumps({**json.loads(envelope()), "createdAt": sent}).encode()
+    delivery = webhooks.Delivery.from_body(body)
+    assert webhooks.answer_to(NotFound("no"), delivery, NOW) == answer
 
 
 @pytest.mark.parametrize("elapsed", [0.0, 0.001, 0.0999, 0.1, 0.25, 3.0])
@@ -246,13 +260,15 @@ def test_run_id() -> None:
         ("application/json", True),
         ("Application/JSON; charset=utf-8", True),
         ("text/plain", False),
+        ("application/vnd.buildpixel+json", True),
         ("application/jsonp", False),
-        ("", False),
-        (None, False),
+        ("text/x+json", False),
+        ("", True),
+        (None, True),
     ],
 )
 def test_json_announced(header: str | None, *, announced: bool) -> None:
-    """Only JSON is read."""
+    """Only what is announced as JSON is read, or not announced at all: the signature decides."""
     assert webhooks.json_announced(header) is announced
 
 

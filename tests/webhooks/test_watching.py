@@ -89,7 +89,7 @@ class Watcher:
                 await asyncio.sleep(0.01)
 
 
-@pytest.fixture(params=["newest", "oldest", "random"])
+@pytest.fixture(params=["newest", "oldest", "random", "ended-first"])
 def order(request: pytest.FixtureRequest) -> str:
     """Each order in which the list may come."""
     return str(request.param)
@@ -238,10 +238,25 @@ async def test_deleted_build(sandbox: Sandbox) -> None:
     async with Watcher(store) as watcher:
         await watcher.looks(sandbox, 4)
     del sandbox.world.builds[gone]
+    sandbox.world.build_ids.remove(gone)
     async with Watcher(store) as watcher:
-        await watcher.looks(sandbox, 5)
+        await watcher.looks(sandbox, events.ABSENCES + 5)
     asked = [one for one in sandbox.requests_to("GET /builds/:id") if gone in one.path]
-    assert len(asked) <= 1
+    assert len(asked) <= events.ABSENCES
+
+
+@pytest.mark.parametrize("seen", ["under way", "ended"])
+async def test_build_that_is_not_there_for_a_while(sandbox: Sandbox, seen: str) -> None:
+    """A build that a list has shown and that answers 404 for a while is told all the same."""
+    async with Watcher(Store()) as watcher:
+        await watcher.looks(sandbox, 5)
+        wanted = _push(sandbox)
+        if seen == "under way":
+            await watcher.looks(sandbox, 2)
+        absence = sandbox.fault("404", "GET /builds/:id", times=events.ABSENCES - 1)
+        sandbox.set_status(wanted, "complete")
+        assert await watcher.hears(1) == [wanted]
+        assert absence.hits == events.ABSENCES - 1
 
 
 async def test_new_token(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

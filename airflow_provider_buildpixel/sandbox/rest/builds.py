@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.model import Build, Project
     from airflow_provider_buildpixel.sandbox.world import World
 
+LIVE = frozenset({"pending", "running"})
 FILTERS = {
     "projectId": lambda build: build.project.id,
     "buildSettingId": lambda build: build.setting["id"],
@@ -59,7 +60,7 @@ def _build(world: World, ask: Ask) -> Build:
 def _found(world: World, ask: Ask) -> Iterator[Build]:
     wanted = {name: ask.query[name] for name in FILTERS if name in ask.query}
     status = ask.query.get("status")
-    for build_id in _ordered(world, pages.after(ask)):
+    for build_id in _ordered(world, pages.after(ask), ask.at):
         build = world.builds[build_id]
         if build.project.organization is not ask.token.organization or build.created_at > ask.at:
             continue
@@ -69,8 +70,12 @@ def _found(world: World, ask: Ask) -> Iterator[Build]:
             yield build
 
 
-def _ordered(world: World, start: str | None) -> Iterator[str]:
+def _ordered(world: World, start: str | None, at: float) -> Iterator[str]:
     match world.variants.builds_order:
+        case "ended-first":
+            place = {build_id: number for number, build_id in enumerate(world.build_ids)}
+            live = {one for one in place if world.builds[one].status_at(at) in LIVE}
+            return pages.shuffled(world.build_ids, start, lambda one: (one in live, -place[one]))
         case "oldest":
             return pages.ascending(world.build_ids, start)
         case "random":
