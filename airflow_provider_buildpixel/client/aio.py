@@ -16,6 +16,7 @@ from yarl import URL
 
 from airflow_provider_buildpixel.core.bodies import Body
 from airflow_provider_buildpixel.core.calls import Pager
+from airflow_provider_buildpixel.core.order import Scan
 from airflow_provider_buildpixel.core.replies import Reply, decode
 from airflow_provider_buildpixel.core.retries import Retries
 from airflow_provider_buildpixel.core.text import shown
@@ -190,10 +191,9 @@ class AsyncClient:
 
     async def search(self, sweep: Sweep, search: Search) -> Build | None:
         """Look through the list once for the newest build that fits."""
-        pager = Pager(search.call)
-        while pager.call is not None:
-            if sweep.take(pager.turn(await self.perform(pager.call))):
-                break
+        scan = Scan(search.listed, sweep.take)
+        while scan.call is not None:
+            scan.turn(await self.perform(scan.call))
         return sweep.found
 
     async def attempt(self, call: Call[T]) -> T:

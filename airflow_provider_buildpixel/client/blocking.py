@@ -18,6 +18,7 @@ from airflow_provider_buildpixel.client.blocking_feed import Feed
 from airflow_provider_buildpixel.client.sessions import Adapter, Limit, Session
 from airflow_provider_buildpixel.core.bodies import Body
 from airflow_provider_buildpixel.core.calls import Pager, get_build
+from airflow_provider_buildpixel.core.order import Scan
 from airflow_provider_buildpixel.core.replies import Reply, decode
 from airflow_provider_buildpixel.core.retries import Retries
 from airflow_provider_buildpixel.core.text import shown
@@ -170,10 +171,9 @@ class Client:
 
     def search(self, sweep: Sweep, search: Search) -> Build | None:
         """Look through the list once for the newest build that fits."""
-        pager = Pager(search.call)
-        while pager.call is not None:
-            if sweep.take(pager.turn(self.perform(pager.call))):
-                break
+        scan = Scan(search.listed, sweep.take)
+        while scan.call is not None:
+            scan.turn(self.perform(scan.call))
         return sweep.found
 
     def attempt(self, call: Call[T]) -> T:

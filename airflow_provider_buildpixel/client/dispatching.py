@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.core.calls import Pager, list_builds, trigger_build
+from airflow_provider_buildpixel.core.calls import list_builds, trigger_build
 from airflow_provider_buildpixel.core.dispatch import LOOKS, Dispatching, Look, Request, Started
 from airflow_provider_buildpixel.core.intent import (
     Snapshot,
     made_by_us,
     maybe_ours,
 )
-from airflow_provider_buildpixel.core.model import LIVE_STATUSES, Build
-from airflow_provider_buildpixel.core.order import by_age, newest_first
+from airflow_provider_buildpixel.core.order import Scan
 from airflow_provider_buildpixel.core.verdict import newer_build
 from airflow_provider_buildpixel.exceptions import BuildPixelError
 
@@ -23,52 +21,42 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.client.blocking import Client
     from airflow_provider_buildpixel.core.intent import Asked
-    from airflow_provider_buildpixel.core.model import BuildSetting
+    from airflow_provider_buildpixel.core.model import Build, BuildSetting
 
 
 def builds_like(
-    client: Client,
-    asked: Asked,
-    setting: BuildSetting,
-    *,
-    after: str | None = None,
-    whole: bool = False,
-) -> tuple[tuple[Build, ...], bool]:
-    """List the builds of a project, platform and build type.
+    client: Client, asked: Asked, setting: BuildSetting, *, after: str | None = None
+) -> tuple[Build, ...]:
+    """List the builds of a project, platform and build type; the newest ones are enough.
 
-    With them goes whether there is surely none that is newer than these.
-
-    Years of builds need not be read for each dispatch. Where the list may be sorted by something
-    else than age first, all that are under way are listed by their status, too.
-
-    :param after: the id after which all must be had, if the list is as it is as a rule.
-    :param whole: read all.
+    :param after: the id after which all must be had.
     """
-    kind = partial(
-        list_builds,
-        project_id=asked.project_id,
-        platform=setting.platform,
-        build_type=setting.build_type,
+    found: dict[str, Build] = {}
+
+    def take(page: tuple[Build, ...]) -> bool:
+        found.update((build.id, build) for build in page)
+        return after is None or (bool(page) and page[-1].id <= after)
+
+    scan = Scan(
+        lambda status: list_builds(
+            project_id=asked.project_id,
+            platform=setting.platform,
+            build_type=setting.build_type,
+            status=status,
+        ),
+        take,
     )
-    pager, found = Pager(kind()), dict[str, Build]()
-    while pager.call is not None:
-        page = pager.turn(client.perform(pager.call))
-        found |= {build.id: build for build in page}
-        if not whole and newest_first(page) and (after is None or page[-1].id <= after):
-            break
-    if pager.call is None or by_age(tuple(found.values())):
-        return tuple(found.values()), True
-    for status in LIVE_STATUSES:
-        found |= {build.id: build for build in client.pages(kind(status=status))}
-    return tuple(found.values()), False
+    while scan.call is not None:
+        scan.turn(client.perform(scan.call))
+    return tuple(found.values())
 
 
 def snapshot(client: Client, asked: Asked, setting: BuildSetting) -> Snapshot:
     """Look at the builds that a request could supersede, and remember where they end."""
-    builds, whole = builds_like(client, asked, setting)
+    builds = builds_like(client, asked, setting)
     newest = max((build.id for build in builds), default="")
     live = tuple(build for build in builds if not build.status.terminal)
-    return Snapshot(newest, client.server_now(), live, whole=whole)
+    return Snapshot(newest, client.server_now(), live)
 
 
 def dispatch(  # each is a fact of one dispatch
@@ -100,12 +88,10 @@ def dispatch(  # each is a fact of one dispatch
                     again()
                 first = False
                 _request(client, asked, machine, again)
-            case Look(pause, whole):
+            case Look(pause):
                 sleep(pause)
                 try:
-                    builds, _ = builds_like(
-                        client, asked, setting, after=before.newest, whole=whole
-                    )
+                    builds = builds_like(client, asked, setting, after=before.newest)
                 except BuildPixelError as error:
                     raise machine.blind(error) from error
                 ours = made_by_us(builds, asked, setting, before, token)

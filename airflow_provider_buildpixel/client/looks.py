@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.client.aio import AsyncClient
-from airflow_provider_buildpixel.core.calls import Pager, get_build, list_builds
+from airflow_provider_buildpixel.core.calls import get_build, list_builds
 from airflow_provider_buildpixel.core.cursor import Cursor, Interest, Reach
 from airflow_provider_buildpixel.core.model import LIVE_STATUSES
+from airflow_provider_buildpixel.core.order import Scan
 from airflow_provider_buildpixel.core.retries import Retries
 from airflow_provider_buildpixel.exceptions import NotFound
 
@@ -54,14 +56,18 @@ class Look:
 
     async def begin(self, interest: Interest) -> Cursor:
         """Start a watcher from now: its newest builds, and all that are under way."""
-        reach = await reached(self._client, _listed(interest), "", 1, thorough=True)
-        live = await _live(self._client, interest)
-        return Cursor.begin(reach.builds, live, interest, whole=reach.whole)
+        newest, depth = await reached(self._client, interest, "", 1)
+        live: list[Build] = []
+        for status in LIVE_STATUSES:
+            async for build in self._client.pages(_listed(interest, status)):
+                live.append(build)
+                if len(live) >= DEEPEST:
+                    break
+        return Cursor.begin(newest, live, interest, depth=depth)
 
     async def since(self, known: str, interest: Interest, limit: int) -> list[Build]:
         """Give what may concern a watcher that was away, as far back as the limit."""
-        reach = await reached(self._client, _listed(interest), known, limit, thorough=True)
-        return reach.builds
+        return (await reached(self._client, interest, known, limit))[0]
 
 
 class Looks:
@@ -77,16 +83,9 @@ class Looks:
         self._client = AsyncClient(settings, retries=Retries(BUDGET))
 
     async def look(self) -> Look:
-        """Read the list from its newest build to those that the last look has shown.
-
-        Where it may be sorted by something else first, what is under way is listed, too: a build
-        that was seen so is read by its id when it has ended.
-        """
+        """Read the list from its newest build to those that the last look has shown."""
         limit = DEEPEST if self.newest else 1
-        reach = await reached(self._client, list_builds(), self.newest, limit)
-        builds = reach.builds
-        if not reach.certain:
-            builds += await _live(self._client, Interest())
+        builds, _ = await reached(self._client, Interest(), self.newest, limit)
         self.newest = max([self.newest, *(build.id for build in builds)])
         return Look(self._client, builds)
 
@@ -95,28 +94,15 @@ class Looks:
         await self._client.close()
 
 
-async def _live(client: AsyncClient, interest: Interest) -> list[Build]:
-    """List the builds under way."""
-    found: list[Build] = []
-    for status in LIVE_STATUSES:
-        found += (await reached(client, _listed(interest, status), "", DEEPEST)).builds
-    return found
-
-
 async def reached(
-    client: AsyncClient,
-    call: Call[Page[Build]],
-    known: str,
-    limit: int,
-    *,
-    thorough: bool = False,
-) -> Reach:
-    """Read a list as far as it is needed."""
-    reach, pager = Reach(known, limit, thorough=thorough), Pager(call)
-    while pager.call is not None:
-        if reach.take(pager.turn(await client.perform(pager.call))):
-            break
-    return reach
+    client: AsyncClient, interest: Interest, known: str, limit: int
+) -> tuple[list[Build], str]:
+    """Read a list as far as it is needed; with it goes the id down to which all is known."""
+    reach = Reach(known, limit)
+    scan = Scan(partial(_listed, interest), reach.take)
+    while scan.call is not None:
+        scan.turn(await client.perform(scan.call))
+    return reach.builds, scan.depth
 
 
 def _listed(interest: Interest, status: str | None = None) -> Call[Page[Build]]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.core import fields
-from airflow_provider_buildpixel.core.order import by_age, newest_first
 from airflow_provider_buildpixel.core.retries import asked_pause
 from airflow_provider_buildpixel.exceptions import RateLimited
 
@@ -84,19 +83,19 @@ class Cursor:
 
     @classmethod
     def begin(
-        cls, newest: Iterable[Build], live: Iterable[Build], interest: Interest, *, whole: bool
+        cls, newest: Iterable[Build], live: Iterable[Build], interest: Interest, *, depth: str
     ) -> Cursor:
         """Start from now: what has ended is settled, what is under way will be told.
 
         :param newest: the newest builds; what is older than they are is not news when it shows.
         :param live: builds under way, of any age.
-        :param whole: whether the newest are all there are.
+        :param depth: the id down to which they are all there are; empty for all of them.
         """
         known = {build.id: build for build in newest if interest.may_fit(build)}
         going = {build.id: build for build in live if interest.may_fit(build)} | known
         under_way = {one for one, build in going.items() if not interest.ended(build)}
-        started = cls(floor="" if whole else min(known, default=""), live=frozenset(under_way))
-        for build_id in sorted(known.keys() - under_way):
+        started = cls(floor=depth, live=frozenset(under_way))
+        for build_id in sorted(one for one in known.keys() - under_way if one > depth):
             started = started.settle(build_id)
         return started
 
@@ -171,32 +170,29 @@ def bounded(ended: list[str], limit: int) -> tuple[list[str], list[str]]:
 
 
 class Reach:
-    """Reads a list from its newest builds down, no further than needed.
+    """Collects a list from its newest builds down, no further than needed.
 
     :param known: the newest id of an earlier look: what is older was seen then.
     :param limit: builds after which it is enough in any case.
-    :param thorough: read all, unless the list surely starts with the newest.
     """
 
-    def __init__(self, known: str, limit: int, *, thorough: bool = False) -> None:
+    def __init__(self, known: str, limit: int) -> None:
         self._known = known
         self._limit = limit
-        self._falls = by_age if thorough else newest_first
-        self.builds: list[Build] = []
-        self.whole = True
-
-    def take(self, page: Iterable[Build]) -> bool:
-        """Take a page; tell whether the pages after it can be left alone."""
-        self.builds += page
-        if not self._falls(self.builds):
-            return False
-        self.whole = self.builds[-1].id > self._known and len(self.builds) < self._limit
-        return not self.whole
+        self._builds: dict[str, Build] = {}
 
     @property
-    def certain(self) -> bool:
-        """Whether nothing newer can be on the pages that were left alone."""
-        return self.whole or by_age(self.builds)
+    def builds(self) -> list[Build]:
+        """What was shown, each build once."""
+        return list(self._builds.values())
+
+    def take(self, page: Iterable[Build]) -> bool:
+        """Take a page; tell whether builds that are older than its last do not matter."""
+        last = self._known
+        for build in page:
+            self._builds[build.id] = build
+            last = build.id
+        return last <= self._known or len(self._builds) >= self._limit
 
 
 def state_key(*parts: Any) -> str:

@@ -91,13 +91,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Look:
-    """Wait so long, then list the builds of the kind.
-
-    :param whole: all of them: this look decides whether the request is repeated.
-    """
+    """Wait so long, then list the builds of the kind."""
 
     pause: float
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ class Dispatching:
             return Started(self._started)
         if not self._searching:
             return Request()
-        return Look(LOOKS[self._looks], whole=self._looks + 1 == len(LOOKS))
+        return Look(LOOKS[self._looks])
 
     def answered(self, build_id: str) -> None:
         """Take the answer."""

@@ -94,24 +94,16 @@ class Snapshot:
 
     :param newest: the id after which all newer ones sort.
     :param at: the server's clock, seconds since the epoch.
-    :param whole: whether it shows all; else there may have been newer ones than the newest.
     """
 
     newest: str | None = None
     at: float = 0.0
     live: tuple[Build, ...] = field(default=(), compare=False)
-    whole: bool = True
-
-    def may_follow(self, build: Build) -> bool:
-        """Tell whether a build may have come after this snapshot."""
-        return self.newest is None or build.id > self.newest
 
     def after(self, build: Build) -> bool:
-        """Tell whether a build came after this snapshot: by its id, where all ids were seen."""
-        if not self.may_follow(build):
-            return False
-        if self.newest is not None and self.whole:
-            return True
+        """Tell whether a build came after this snapshot."""
+        if self.newest is not None:
+            return build.id > self.newest
         return build.created_at is None or build.created_at.timestamp() >= self.at - CLOCK_TOLERANCE
 
 
@@ -153,7 +145,7 @@ def maybe_ours(
     return tuple(
         build
         for build in builds
-        if before.may_follow(build)
+        if before.after(build)
         and asked.may_fit(build, setting)
         and ours(build.triggered_by)
         and (build.triggered_by is None or build.triggered_by.startswith(kind))
@@ -179,8 +171,7 @@ class Intent:
     :param build_id: None while the answer to the request is not known.
     :param asked_at: the server's clock just before the request.
     :param dispatched_at: seconds since the epoch on the worker's clock.
-    :param newest: the newest build of the kind before the request, as far as was seen.
-    :param whole: whether all builds of the kind were seen then.
+    :param newest: the newest build of the kind before the request.
     :param concluded: the task took the build's result.
     :param generation: changes when a user clears the task, and stays over its retries.
     :param token: ``triggeredBy`` of the build.
@@ -194,7 +185,6 @@ class Intent:
     concluded: bool = False
     generation: int = 0
     token: str | None = None
-    whole: bool = True
 
     @classmethod
     def from_json(cls, data: Any) -> Intent | None:
@@ -211,7 +201,6 @@ class Intent:
             concluded=fields.flag(data.get("concluded")),
             generation=fields.whole(data.get("generation")) or 0,
             token=fields.text(data.get("token")),
-            whole=data.get("whole") is not False,  # which earlier versions did not store
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -221,7 +210,7 @@ class Intent:
     @property
     def before(self) -> Snapshot:
         """The snapshot that was taken before the request."""
-        return Snapshot(self.newest, self.asked_at, whole=self.whole)
+        return Snapshot(self.newest, self.asked_at)
 
     def started(self, build_id: str, dispatched_at: float) -> Intent:
         """Give the intent after the answer came."""

@@ -55,6 +55,9 @@ class Status(str):
 LIVE_STATUSES = ("running", "pending")
 """The documented statuses of builds that are under way: what lists can be filtered by."""
 
+STATUSES = (*LIVE_STATUSES, "complete", "failed", "superseded")
+"""All that are documented."""
+
 
 @dataclass(frozen=True)
 class Build:

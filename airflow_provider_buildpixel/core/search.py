@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.core import calls, fields
 from airflow_provider_buildpixel.core.intent import same_commit
-from airflow_provider_buildpixel.core.order import by_age
 from airflow_provider_buildpixel.exceptions import InvalidRequest
 
 if TYPE_CHECKING:
@@ -42,13 +41,13 @@ class Search:
         """Give it as plain JSON."""
         return asdict(self)
 
-    @property
-    def call(self) -> Call[Page[Build]]:
-        """The list in which such a build would be."""
+    def listed(self, status: str | None = None) -> Call[Page[Build]]:
+        """Give the list in which such a build would be."""
         return calls.list_builds(
             project_id=self.project_id,
             build_setting_id=self.build_setting_id,
             branch=self.branch,
+            status=status,
         )
 
     def fits(self, build: Build) -> bool:
@@ -83,17 +82,14 @@ class Sweep:
     def __init__(self, search: Search, seen: str | None = None) -> None:
         self._search = search
         self._seen = seen
-        self._builds: tuple[Build, ...] = ()
         self.found: Build | None = None
         self.newest = seen
 
     def take(self, page: tuple[Build, ...]) -> bool:
-        """Take a page; tell whether the pages after it can be left alone."""
-        self._builds += page
+        """Take a page; tell whether builds that are older than its last do not matter."""
         best = self._search.newest(page)
         if best is not None and (self.found is None or best.id > self.found.id):
             self.found = best
         self.newest = max([*(build.id for build in page), self.newest or ""])
-        older_known = self._seen is not None and bool(page) and page[-1].id <= self._seen
-        # An older build taken for the newest would be a success that is none.
-        return (self.found is not None or older_known) and by_age(self._builds)
+        enough = max(self._seen or "", self.found.id if self.found else "")
+        return bool(page) and page[-1].id <= enough

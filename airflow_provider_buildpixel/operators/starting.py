@@ -127,13 +127,7 @@ class Starting:
         if earlier is not None:
             before = replace(before, newest=max(before.newest or "", earlier.build_id or ""))
         token = earlier.token if earlier is not None else None
-        intent = Intent(
-            self.asked,
-            asked_at=before.at,
-            newest=before.newest,
-            token=token,
-            whole=before.whole,
-        )
+        intent = Intent(self.asked, asked_at=before.at, newest=before.newest, token=token)
         self.memory.keep(intent)
         return self._dispatch(intent, before)
 

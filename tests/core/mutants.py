@@ -200,11 +200,11 @@ DISPATCH = (
 
 INTENT = (
     Mutant("adopts-pushes", "return not triggered_by.startswith(_ELSEWHERE)", "return True"),
-    Mutant("doubts-nothing", "        if before.may_follow(build)\n", "        if False\n"),
+    Mutant("doubts-nothing", "        if before.after(build)\n", "        if False\n"),
     Mutant("doubts-pushes", "        and ours(build.triggered_by)\n", ""),
     Mutant("adopts-strangers", "return triggered_by == token", "return True"),
-    Mutant("adopts-what-was-there-before", "self.newest is None or build.id > self.newest", "True"),
-    Mutant("blind-to-new-builds", "self.newest is None or build.id > self.newest", "False"),
+    Mutant("adopts-what-was-there-before", "return build.id > self.newest", "return True"),
+    Mutant("blind-to-new-builds", "return build.id > self.newest", "return False"),
     Mutant("forgets-the-build", "Recheck(intent.build_id) if intent.build_id else", ""),
     Mutant(
         "forgets-the-request", "if intent.build_id else Search()", "if intent.build_id else Fresh()"

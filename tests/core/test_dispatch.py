@@ -150,7 +150,7 @@ def test_a_lost_answer(error: BuildPixelError, *, again: bool) -> None:
     for pause in LOOKS[:-1]:
         assert machine.want() == Look(pause)
         machine.looked(())
-    assert machine.want() == Look(LOOKS[-1], whole=True)
+    assert machine.want() == Look(LOOKS[-1])
     if again:
         machine.looked(())
         assert machine.want() == Request()

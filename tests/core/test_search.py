@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from airflow_provider_buildpixel.core.model import Build, Status
+from airflow_provider_buildpixel.core.model import STATUSES, Build, Page, Status
+from airflow_provider_buildpixel.core.order import Scan
 from airflow_provider_buildpixel.core.search import Search, Sweep
 from airflow_provider_buildpixel.exceptions import InvalidRequest
 from tests.core.anything import EXAMPLES, JSON, OBJECTS
@@ -55,40 +56,80 @@ def test_a_search_names_and_asks() -> None:
     """A search says what it looks for, and asks for a list that has it."""
     search = Search("p", branch="main")
     assert search.title == "a build with project_id p, branch main"
-    assert dict(search.call.query) == {"projectId": "p", "branch": "main", "limit": "100"}
+    assert dict(search.listed().query) == {"projectId": "p", "branch": "main", "limit": "100"}
     assert search.newest([build("b1"), build("b3"), build("b2")]) == build("b3")
     assert search.newest([]) is None
+
+
+def swept(
+    sweep: Sweep, pages: list[tuple[Build, ...]], ended: tuple[Build, ...] = ()
+) -> tuple[int, list[str]]:
+    """Turn pages; give how many were wanted, and of which statuses the lists were wanted then.
+
+    :param ended: what the list of each status has.
+    """
+    scan, turned, statuses = Scan(Search(branch="main").listed, sweep.take), 0, list[str]()
+    while scan.call is not None:
+        status = dict(scan.call.query).get("status")
+        if status is not None:
+            statuses.append(status)
+            scan.turn(Page(tuple(one for one in ended if one.status == status)))
+            continue
+        turned += 1
+        scan.turn(Page(pages[turned - 1], str(turned) if turned < len(pages) else None))
+    return turned, statuses
+
+
+MIXED = (build("b9", branch="x"), build("b8", "failed", branch="x"), build("b7", branch="x"))
 
 
 def test_a_sweep_goes_no_further_than_needed() -> None:
     """Newest first, the first page that has one ends the sweep."""
     sweep = Sweep(Search(branch="main"))
-    assert not sweep.take((build("b9", branch="x"), build("b8", "failed", branch="x")))
-    assert sweep.take((build("b7", branch="main"), build("b6", branch="main")))
-    assert sweep.found == build("b7", branch="main")
+    known = (build("b6", branch="main"), build("b5", branch="main"))
+    assert swept(sweep, [MIXED, known, ()]) == (2, [])
+    assert sweep.found == build("b6", branch="main")
     assert sweep.newest == "b9"
 
 
-def test_a_sweep_of_a_list_that_may_be_grouped_reads_all() -> None:
-    """Where what has ended may come first, the newest build may be on the last page."""
+def test_a_sweep_of_a_list_that_may_be_grouped() -> None:
+    """Where what has ended may come first, the newest is looked for among each status."""
     sweep = Sweep(Search(branch="main"))
-    assert not sweep.take((build("b7", "complete"), build("b6", "complete")))
-    assert not sweep.take((build("b5", "complete"), build("b9", "running")))
-    assert sweep.found == build("b9", "running")
+    ended = (build("b7", "complete"), build("b6", "complete"))
+    live = build("b9", "running")
+    assert swept(sweep, [ended, ()], (*ended, live)) == (1, list(STATUSES))
+    assert (sweep.found, sweep.newest) == (live, "b9")
 
 
 def test_a_sweep_of_an_unsorted_list_reads_all() -> None:
     """Where the order is unknown, the newest may be on the last page."""
     sweep = Sweep(Search(branch="main"))
-    assert not sweep.take((build("b1"), build("b2")))
-    assert not sweep.take((build("b0"), build("b5")))
-    assert not sweep.take(())
+    pages = [(build("b1"), build("b2")), (build("b0"), build("b5")), ()]
+    assert swept(sweep, pages) == (3, [])
     assert sweep.found == build("b5")
 
 
 def test_a_sweep_stops_at_what_was_seen() -> None:
     """What an earlier sweep saw is not looked through again."""
-    sweep = Sweep(Search(branch="main"), seen="b5")
-    known = (build("b7", branch="x"), build("b6", "failed", branch="x"), build("b5", branch="x"))
-    assert sweep.take(known)
-    assert (sweep.found, sweep.newest) == (None, "b7")
+    sweep = Sweep(Search(branch="main"), seen="b7")
+    assert swept(sweep, [MIXED, ()]) == (1, [])
+    assert (sweep.found, sweep.newest) == (None, "b9")
+
+
+def test_a_sweep_of_lists_that_are_not_whole() -> None:
+    """A list of one status is read to where the others were, if it falls, else to its end."""
+    taken: list[tuple[Build, ...]] = []
+    search = Search(branch="main")
+
+    def take(page: tuple[Build, ...]) -> bool:
+        taken.append(page)
+        return True
+
+    scan = Scan(search.listed, take)
+    scan.turn(Page((build("b8", "complete"), build("b7", "complete")), "more"))
+    scan.turn(Page((build("b9", "running"), build("b3", "running")), "more"))
+    assert scan.depth == "b7"
+    while scan.call is not None:
+        assert dict(scan.call.query)["status"] != "running"
+        scan.turn(Page(()))
+    assert len(taken) == 2 + len(STATUSES) - 1

@@ -60,7 +60,7 @@ class Watching(RuleBasedStateMachine):
             known = Cursor.from_json(self.stored)
             if known is None:
                 live = self._going()
-                self.cursor = Cursor.begin(shown, live, ALL, whole=True)
+                self.cursor = Cursor.begin(shown, live, ALL, depth="")
                 self._save()
                 return
             self.cursor = known
@@ -118,7 +118,7 @@ TestWatching.settings = settings(max_examples=150, stateful_step_count=30, deadl
 def test_an_old_build_that_ends_late_is_told() -> None:
     """A build keeps its old id however late it ends, and is told although newer ones were."""
     late = build(1, "running")
-    state = Cursor.begin([late, build(2)], [late], ALL, whole=True)
+    state = Cursor.begin([late, build(2)], [late], ALL, depth="")
     for number in range(3, 3 + 2 * cursor.SETTLED_KEPT):
         state = state.settle(build(number).id)
     assert state.floor > late.id
@@ -127,14 +127,14 @@ def test_an_old_build_that_ends_late_is_told() -> None:
 
 def test_what_slides_into_a_page_is_no_news() -> None:
     """Builds older than the first page are not told when retention moves them into view."""
-    state = Cursor.begin([build(8), build(9)], [build(2, "running")], ALL, whole=False)
+    state = Cursor.begin([build(8), build(9)], [build(2, "running")], ALL, depth=build(8).id)
     assert state.ended([build(5), build(8), build(9)], ALL) == []
     assert state.ended([build(2), build(10)], ALL) == [build(2).id, build(10).id]
 
 
 def test_a_build_that_shows_late_is_told() -> None:
     """A build that a stale list left out is told when it appears between newer ones."""
-    state = Cursor.begin([build(1), build(3)], [], ALL, whole=True)
+    state = Cursor.begin([build(1), build(3)], [], ALL, depth="")
     assert state.ended([build(1), build(2), build(3)], ALL) == [build(2).id]
 
 
@@ -186,45 +186,21 @@ def test_any_stored_value_is_a_cursor_or_none(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pages", "read", "whole"),
+    ("known", "limit", "page", "enough"),
     [
-        ([[9, 8], [7, 6], [5, 4]], 4, False),
-        ([[4, 5], [6, 7], [8, 9]], 6, True),
-        ([[9, 8], [5, 7], [6, 4]], 6, True),
-        ([[9, 8]], 2, True),
-        ([[]], 0, True),
+        (7, 100, [9, 8], False),
+        (7, 100, [8, 7], True),
+        (7, 2, [9, 8], True),
+        (7, 100, [], True),
     ],
-    ids=["newest-first", "oldest-first", "random", "short", "empty"],
+    ids=["goes-on", "what-is-known", "enough-of-them", "empty"],
 )
-def test_reach(pages: list[list[int]], read: int, *, whole: bool) -> None:
-    """A list is read to what is known if it begins with the newest, else to its end."""
-    reach = Reach(build(7).id, 100)
-    for page in pages:
-        if reach.take([build(number) for number in page]):
-            break
-    assert (len(reach.builds), reach.whole) == (read, whole)
-
-
-@pytest.mark.parametrize(
-    ("statuses", "thorough", "read", "certain"),
-    [
-        ("complete failed complete failed", True, 4, True),
-        ("complete failed complete failed", False, 4, True),
-        ("complete complete complete complete", True, 6, True),
-        ("complete complete complete complete", False, 4, False),
-    ],
-    ids=["mixed-thorough", "mixed", "grouped-thorough", "grouped"],
-)
-def test_reach_of_a_list_that_may_be_grouped(
-    statuses: str, read: int, *, thorough: bool, certain: bool
-) -> None:
-    """A list whose builds may be grouped by status is read to its end where that matters."""
-    known = [build(9 - place, status) for place, status in enumerate(statuses.split())]
-    reach = Reach(build(7).id, 100, thorough=thorough)
-    for page in (known, [build(5, "running"), build(4, "running")]):
-        if reach.take(page):
-            break
-    assert (len(reach.builds), reach.certain) == (read, certain)
+def test_reach(known: int, limit: int, page: list[int], *, enough: bool) -> None:
+    """A list is read to what is known, or to the limit; a build that comes twice counts once."""
+    reach = Reach(build(known).id, limit)
+    assert reach.take([build(number) for number in page]) is enough
+    reach.take([build(number) for number in page])
+    assert [one.id for one in reach.builds] == [build(number).id for number in page]
 
 
 @pytest.mark.parametrize(("limit", "told"), [(2, ["c", "d"]), (9, ["a", "b", "c", "d"]), (0, [])])
