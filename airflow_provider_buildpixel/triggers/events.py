@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
@@ -141,8 +142,10 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll alone, as before Airflow 3.3, which knows no shared streams."""
-        async for event in self.filter_shared_stream(self.open_shared_stream(self.serialize()[1])):
-            yield event
+        stream: Any = self.open_shared_stream(self.serialize()[1])
+        async with aclosing(stream) as looks:  # else a cancelled one is closed some time later
+            async for event in self.filter_shared_stream(looks):
+                yield event
 
     async def _news(self, look: Look) -> AsyncIterator[Build]:
         """Give the builds to tell of, each of which is settled once it has been taken."""
