@@ -131,7 +131,13 @@ class Server:
 
 
 @pytest.fixture
-async def servers() -> AsyncIterator[list[Server]]:
+def patience() -> list[dict[str, Any]]:
+    """How two worker processes differ from what is patient enough for any test."""
+    return [{}, {}]
+
+
+@pytest.fixture
+async def servers(patience: list[dict[str, Any]]) -> AsyncIterator[list[Server]]:
     """Two worker processes, as far as one process can have them: nothing shared but tables."""
     import httpx
     from starlette.applications import Starlette
@@ -140,7 +146,8 @@ async def servers() -> AsyncIterator[list[Server]]:
     from airflow_provider_buildpixel.plugins.app import build_app
     from airflow_provider_buildpixel.plugins.receiver import Patience, Receiver
 
-    receivers = [Receiver(Patience(body=0.3, work=2.0, rereads=(0.05, 0.1))) for _ in range(2)]
+    usual: dict[str, Any] = {"body": 0.3, "work": 60.0, "rereads": (0.05, 0.1)}
+    receivers = [Receiver(Patience(**usual | special)) for special in patience]
     apps = [Starlette(routes=[Mount("/buildpixel", build_app(one))]) for one in receivers]
     transports = [httpx.ASGITransport(app) for app in apps]
     clients = [httpx.AsyncClient(transport=one, base_url="http://airflow") for one in transports]
