@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
 
 SECRET = "whsec_of_the_real_one"
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 DAGS = """
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -74,7 +74,7 @@ class Crowd:
 
             await asyncio.gather(*(one(sender) for sender in senders))
 
-    def genuine(self, build_id: str, status: str = "complete", attempts: int = 12) -> Any:
+    def genuine(self, build_id: str, status: str = "complete", attempts: int = 60) -> Any:
         """Return a sender who comes again until it is answered 2xx."""
         body = envelope(build_id, status)
 
@@ -112,10 +112,16 @@ async def dawdling() -> Any:
         await asyncio.sleep(0.5)
 
 
-def memory(airflow: Airflow) -> int:
-    """Return how many bytes the API server and its workers hold."""
+def memories(airflow: Airflow) -> dict[int, int]:
+    """Return how many bytes the API server and its workers hold, by process."""
     leader = psutil.Process(airflow.components["api-server"].pid)
-    return sum(one.memory_info().rss for one in [leader, *leader.children(recursive=True)])
+    processes = [leader, *leader.children(recursive=True)]
+    return {one.pid: one.memory_info().rss for one in processes}
+
+
+def memory(airflow: Airflow) -> int:
+    """Return how many bytes they hold together."""
+    return sum(memories(airflow).values())
 
 
 def build_runs(airflow: Airflow) -> list[dict[str, Any]]:
