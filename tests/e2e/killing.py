@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.stage import Stage
     from tests.e2e.steps import Case
 
-PATIENCE = 240.0
+PATIENCE = 480.0
 PAUSE = 0.2
 MOVING = 4
 """Tasks that are on their way to their step at the same time: two cores start no more."""

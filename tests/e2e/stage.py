@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_buildpixel.sandbox.demo.api import SERVER_FAULT, AirflowRefused
 from tests.e2e.steps import DEFERRED, Held, Waiting, Yielded
 from tests.e2e.turnstile import Call
 
@@ -50,10 +52,14 @@ class Stage:
         self.sandbox.set_status(build_id, truth)
 
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Give the task of each run; nothing while Airflow's API is away."""
+        """Give the task of each run; nothing while Airflow's API is away, or fails."""
         try:
             found = self.airflow.api.call("GET", "/dags/~/dagRuns/~/taskInstances?limit=200")
-        except OSError:
+        except (OSError, HTTPException):
+            return {}
+        except AirflowRefused as refused:
+            if refused.status < SERVER_FAULT:
+                raise
             return {}
         return {task["dag_run_id"]: task for task in found["task_instances"]}
 

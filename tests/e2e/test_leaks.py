@@ -124,9 +124,9 @@ def test_nothing_leaks(airflow: Airflow, sandbox: Sandbox) -> None:
     """After builds, downloads, webhooks, a watcher and refusals no secret lies anywhere."""
     sandbox.webhook(f"{airflow.url}/buildpixel/webhooks/canary", WEBHOOK_SECRET)
     run_id = airflow.api.start_run("leaks", None)
-    airflow.wait_until(lambda: _ended(airflow, run_id), 120, "the run has ended")
-    airflow.wait_until(lambda: _runs(airflow, "each_build") > 0, 60, "a webhook was taken")
-    airflow.wait_until(lambda: _runs(airflow, "watching") > 0, 60, "the watcher told")
+    airflow.wait_until(lambda: _ended(airflow, run_id), 300, "the run has ended")
+    airflow.wait_until(lambda: _runs(airflow, "each_build") > 0, 180, "a webhook was taken")
+    airflow.wait_until(lambda: _runs(airflow, "watching") > 0, 180, "the watcher told")
     states = {task["task_id"]: task["state"] for task in airflow.api.tasks("leaks", run_id)}
     failing = {"nowhere", "refused"}
     assert {task for task, state in states.items() if state == "failed"} == failing

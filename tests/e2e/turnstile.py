@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 WATCH_EVERY = 0.05
 HEARTBEAT_EVERY = 5.0
+PATIENCE = 120.0
 AT_ONCE = 4
 """Calls that Airflow gets at the same time: SQLite has one writer, and the others wait in line."""
 
@@ -137,15 +138,26 @@ class Turnstile:
     @contextmanager
     def closed(self) -> Iterator[None]:
         """Let no call pass meanwhile; those under way end first."""
-        for _ in range(AT_ONCE):
-            self._thread.call(self._narrow.acquire())
+        self._thread.call(self._shut(), PATIENCE + 30.0)
         try:
             yield
         finally:
-            self._thread.call(self._reopen())
+            self._thread.call(self._reopen(AT_ONCE))
 
-    async def _reopen(self) -> None:
-        for _ in range(AT_ONCE):
+    async def _shut(self) -> None:
+        """Take all places, or none if that takes too long."""
+        taken = 0
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while taken < AT_ONCE:
+                    await self._narrow.acquire()
+                    taken += 1
+        except TimeoutError:
+            await self._reopen(taken)
+            raise
+
+    async def _reopen(self, places: int) -> None:
+        for _ in range(places):
             self._narrow.release()
 
     async def _open(self) -> str:
