@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import secrets
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 USER = "admin"
+NOT_GIVEN_OUT = (20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on; held together, so that they differ."""
+    """Return ports that nothing listens on, held together, so that they differ.
+
+    They are none of those that the system gives to whoever asks for any: some seconds pass until
+    they are listened on, and again after each restart.
+    """
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+        ports: list[int] = []
+        for port in random.sample(range(*NOT_GIVEN_OUT), 100 * count):
+            each = held.enter_context(socket.socket())
+            with suppress(OSError):  # it is taken
+                each.bind((LOOPBACK, port))
+                ports.append(port)
+            if len(ports) == count:
+                break
+        return ports
 
 
 def _secret() -> str:
