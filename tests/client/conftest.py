@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_buildpixel.core.settings import Settings
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
-from tests.client.shells import SHELLS, opened
+from tests.client.shells import ROOMY, SHELLS, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -76,9 +76,15 @@ def _feeds(known: set[threading.Thread]) -> list[threading.Thread]:
 
 
 @pytest.fixture
-def settings(sandbox: Sandbox) -> Settings:
-    """Lead to the sandbox, with little patience."""
-    return Settings(sandbox.url, sandbox.token, request_timeout=0.5)
+def request_timeout() -> float:
+    """Give the seconds for one request."""
+    return ROOMY
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox, request_timeout: float) -> Settings:
+    """Lead to the sandbox."""
+    return Settings(sandbox.url, sandbox.token, request_timeout=request_timeout)
 
 
 @pytest.fixture(params=list(SHELLS))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import pytest
+
 from airflow_provider_buildpixel.client.aio import AsyncClient
 from airflow_provider_buildpixel.client.blocking import Client
 from airflow_provider_buildpixel.client.hub import shared
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PATIENCE = 20.0
 """Seconds after which a wait of a test gives up."""
+
+ROOMY = 5.0
+"""Seconds for one request: enough on a busy machine, too."""
+
+BRIEF = 0.5
+"""Seconds for one request where a test leaves some without an answer."""
+
+brief = pytest.mark.parametrize("request_timeout", [BRIEF], ids=["brief"])
+"""Gives the requests of a test no more than that."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_buildpixel.client import aio_feed, blocking_feed, sockets
 from airflow_provider_buildpixel.sandbox import Variants
-from tests.client.shells import Waiting, built, end_of, until
+from tests.client.shells import Waiting, brief, built, end_of, until
 from tests.client.test_waits import reads, started
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def test_a_channel_that_falls(sandbox: Sandbox, shell: Shell, queued: str,
     task = await started(sandbox, shell, Waiting(queued, poll_interval=SLOW_POLL))
     before = len(reads(sandbox))
     (sandbox.drop_sockets if way == "drop" else sandbox.kick_sockets)()
-    await until(lambda: openings(sandbox) == 2)
+    await until(lambda: openings(sandbox) >= 2)
     await until(lambda: sandbox.joined(queued) and len(reads(sandbox)) > before)
     sandbox.set_status(queued, "complete")
     assert built(await task).status == "complete"
@@ -111,7 +112,7 @@ async def test_an_end_while_the_channel_is_down(
     sandbox.set_status(queued, "complete")
     begun = time.monotonic()
     assert built(await task).status == "complete"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SLOW_POLL / 2
 
 
 @pytest.mark.parametrize("fault", ["events-lost", "events-late"])
@@ -169,9 +170,10 @@ async def test_a_stale_read_after_the_event(sandbox: Sandbox, shell: Shell, queu
     begun = time.monotonic()
     sandbox.set_status(queued, "complete")
     assert built(await task).status == "complete"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < SLOW_POLL / 2
 
 
+@brief
 async def test_a_revoked_token_on_the_channel(sandbox: Sandbox, shell: Shell, queued: str) -> None:
     """A token that only the channel refuses is not shown again and again; REST goes on."""
     fault = sandbox.fault("revoked-token", seconds=0.5)
@@ -188,13 +190,13 @@ async def test_a_join_that_races_with_the_end(
     sandbox: Sandbox, shell: Shell, queued: str, delay: float
 ) -> None:
     """A build that ends around the join is not missed, though joins are not acknowledged."""
-    task = asyncio.create_task(end_of(shell, Waiting(queued, poll_interval=1.0)))
+    task = asyncio.create_task(end_of(shell, Waiting(queued, poll_interval=2.0)))
     await until(lambda: openings(sandbox))
     await asyncio.sleep(delay)
     sandbox.set_status(queued, "complete")
     begun = time.monotonic()
     assert built(await task).status == "complete"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15  # else it would be found after ten intervals
 
 
 def readings(*points: str) -> list[Variants]:
@@ -231,28 +233,37 @@ async def test_a_refused_join(sandbox: Sandbox, shell: Shell, queued: str) -> No
         await task
 
 
+@pytest.fixture
+def long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the live channel a minute for whatever it does."""
+    for module in (aio_feed, blocking_feed):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT", 60.0)
+        monkeypatch.setattr(module, "CLOSE_TIMEOUT", 60.0)
+    monkeypatch.setitem(sockets.OPTIONS, "request_timeout", 60)
+
+
 async def test_a_silent_peer_does_not_hold_up_the_end(
-    sandbox: Sandbox, shell: Shell, queued: str
+    sandbox: Sandbox, long_timeouts: None, shell: Shell, queued: str
 ) -> None:
     """A wait ends at once although its socket hangs in the handshake."""
     sandbox.fault("sockets-hang")
     sandbox.set_status(queued, "complete")
     begun = time.monotonic()
-    assert built(await end_of(shell, Waiting(queued))).status == "complete"
-    assert time.monotonic() - begun < 1
+    assert built(await end_of(shell, Waiting(queued, seconds=60.0))).status == "complete"
+    assert time.monotonic() - begun < 20
     sandbox.heal()
 
 
 @pytest.mark.parametrize("lines", [5_000])
 async def test_a_flood_of_lines(sandbox: Sandbox, shell: Shell, queued: str, lines: int) -> None:
     """A flood of log lines ends in the log within bounds, with the rest counted, and no delay."""
-    waiting = Waiting(queued, poll_interval=SLOW_POLL)
+    waiting = Waiting(queued, poll_interval=SLOW_POLL, seconds=60.0)
     task = await started(sandbox, shell, waiting)
     for number in range(lines):
         sandbox.log(queued, f"line {number}")
     sandbox.set_status(queued, "complete")
     begun = time.monotonic()
     assert built(await task).status == "complete"
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 20
     assert "lines left out" in waiting.told
     assert len(waiting.records) < 2_000

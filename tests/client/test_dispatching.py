@@ -15,6 +15,7 @@ from airflow_provider_buildpixel.exceptions import (
     Forbidden,
     InvalidRequest,
 )
+from tests.client.shells import BRIEF, ROOMY, brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,9 @@ def desk(sandbox: Sandbox, client: Client) -> Desk:
 LOST = ["reset", "close", "timeout", "502"]
 
 
-@pytest.mark.parametrize("how", LOST)
+@pytest.mark.parametrize(
+    ("how", "request_timeout"), [(how, BRIEF if how == "timeout" else ROOMY) for how in LOST]
+)
 def test_an_answer_lost_after_the_fact(sandbox: Sandbox, desk: Desk, how: str) -> None:
     """When the build was started and the answer lost, the build is found and none is added."""
     sandbox.fault("lost-answer", "POST trigger", times=1, how=how)
@@ -107,6 +110,7 @@ def test_requests_lost_for_good(sandbox: Sandbox, desk: Desk, fault: str) -> Non
     assert sandbox.builds() == []
 
 
+@brief
 def test_a_request_that_hangs(sandbox: Sandbox, desk: Desk) -> None:
     """A request that timed out may still run, so that it is never repeated."""
     sandbox.fault("hang", "POST trigger", times=1)

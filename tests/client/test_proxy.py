@@ -82,7 +82,7 @@ async def test_through_a_proxy(
     with hostile(context) as server:
         known = replace(settings, base_url=server.url, verify=str(bundle), proxy=through)
         port = server.url.rpartition(":")[2]
-        async with opened(kind, replace(known, request_timeout=5)) as shell:
+        async with opened(kind, known) as shell:
             assert (await shell.attempt(calls.get_build("b"))).status == "running"
             task = asyncio.create_task(end_of(shell, Waiting("b", poll_interval=0.2)))
             await until(lambda: server.joined, 10)

@@ -85,7 +85,7 @@ async def test_a_bundle_of_ones_own(
 ) -> None:
     """A CA bundle named in the connection is trusted, whatever the environment names."""
     with wire(BUILD, context) as line:
-        known = replace(settings, base_url=line.url, verify=str(others), request_timeout=5)
+        known = replace(settings, base_url=line.url, verify=str(others))
         async with opened(kind, known) as shell:
             assert (await shell.attempt(calls.get_build("b"))).status == "complete"
 
@@ -101,7 +101,7 @@ async def test_tls_that_breaks_after_the_request(
             bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
     with wire(garble, context) as line:
-        known = replace(settings, base_url=line.url, verify=str(bundle), request_timeout=5)
+        known = replace(settings, base_url=line.url, verify=str(bundle))
         async with opened(kind, known) as shell:
             with pytest.raises(Unreachable) as caught:
                 await shell.perform(calls.trigger_build("p", "s"))
