@@ -27,6 +27,7 @@ ALARMS = st.lists(st.tuples(st.sampled_from(("put", "take", "look")), INSTANTS),
 SETTINGS = settings(
     max_examples=1_000,
     derandomize=True,
+    deadline=None,
     database=None,
     phases=[Phase.generate],
     report_multiple_bugs=False,
@@ -120,6 +121,7 @@ def rings(module: ModuleType, steps: list[tuple[str, float]]) -> None:
     assert wheel.next_at() == inf
 
 
+@settings(deadline=None)
 @given(ALARMS)
 def test_alarms_come_in_time(steps: list[tuple[str, float]]) -> None:
     """No alarm comes early, none over a tick late, and none that was taken out."""

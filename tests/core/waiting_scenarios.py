@@ -275,6 +275,16 @@ def trouble_does_not_make_the_polls_rarer(watch: ModuleType, sleep: ModuleType) 
     assert world.end == "done"
 
 
+def a_list_puts_a_poll_off_by_no_more_than_an_interval(
+    watch: ModuleType, sleep: ModuleType
+) -> None:
+    world = asleep(watch, sleep)
+    listed(world, 1)
+    world.move("complete", ())
+    world.run(35.0)
+    assert world.end == "done"
+
+
 def what_a_sleeper_saw_is_learnt_once(watch: ModuleType, sleep: ModuleType) -> None:
     world = asleep(watch, sleep)
     listed(world, 3)
@@ -292,6 +302,7 @@ SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     a_rumour_wakes_a_sleeper,
     a_list_from_before_a_rumour_does_not_count,
     trouble_does_not_make_the_polls_rarer,
+    a_list_puts_a_poll_off_by_no_more_than_an_interval,
     what_a_sleeper_saw_is_learnt_once,
 )
 SCENARIOS: tuple[Callable[[ModuleType], None], ...] = (
