@@ -17,6 +17,7 @@ from airflow_provider_buildpixel.exceptions import (
     NotFound,
 )
 from airflow_provider_buildpixel.operators.memory import KEY
+from airflow_provider_buildpixel.sandbox import Plan
 from tests.airflow.stage import (
     MODES,
     WIN64,
@@ -371,6 +372,7 @@ def test_follow_is_remembered(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_task_that_does_not_wait(sandbox: Sandbox, mode: str) -> None:
     """Without waiting the facts are those just after the dispatch, and a lost worker starts one."""
+    sandbox.world.plans.default = Plan(**HANGS)
     store = Store()
     one = again(mode, store, ti=TaskInstance(max_tries=1), wait_for_completion=False)
     assert one["status"] in {"pending", "running"}

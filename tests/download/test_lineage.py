@@ -51,7 +51,7 @@ def _collected(folder: Path, plugins: str, *argv: str) -> dict[str, list[str]]:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=50,
+        timeout=150,
     )
     uris: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
     return uris

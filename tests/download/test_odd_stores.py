@@ -198,7 +198,7 @@ def test_directory_is_no_file(filled: Shop, tmp_path: Path) -> None:
 
 def test_several_connections_are_used_if_they_pay(filled: Shop, place: LocalFile) -> None:
     """Where each connection is slow, several are tried, kept, and give the same file."""
-    filled.content, filled.pause = os.urandom(40_000_000), 0.05
+    filled.content, filled.pause = os.urandom(40_000_000), 0.2
     lines: list[str] = []
     filled.download(place, tell=lines.append, trial=0.1).run()
     assert place.path.read_bytes() == filled.content
@@ -209,7 +209,7 @@ def test_several_connections_are_used_if_they_pay(filled: Shop, place: LocalFile
 
 def test_one_connection_goes_on_if_several_break(filled: Shop, place: LocalFile) -> None:
     """A store that refuses ranges in parallel costs nothing but the attempt."""
-    filled.content, filled.pause = os.urandom(40_000_000), 0.02
+    filled.content, filled.pause = os.urandom(40_000_000), 0.05
     filled.before = lambda shop: 503 if not shop.asked[-1]["Range"].endswith("-") else None
     lines: list[str] = []
     filled.download(place, tell=lines.append, trial=0.1).run()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_buildpixel.client.options import Options
+from airflow_provider_buildpixel.client.transfer import CHUNK
 from airflow_provider_buildpixel.exceptions import ArtifactUnavailable
 from airflow_provider_buildpixel.operators.buildpixel import BuildPixelDownloadArtifactOperator
 
@@ -80,14 +82,17 @@ def test_kill_before_anything_runs() -> None:
 
 
 KILLED = """\
-import os, signal, sys
+import os, signal, sys, time
 from airflow_provider_buildpixel.operators.buildpixel import BuildPixelDownloadArtifactOperator
 task = BuildPixelDownloadArtifactOperator(
     task_id="download", build_id=sys.argv[1], destination=sys.argv[2]
 )
 signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
 print("begun", flush=True)
-task.execute({})
+try:
+    task.execute({})
+finally:
+    print("over at", time.monotonic(), flush=True)
 """
 
 
@@ -97,21 +102,27 @@ def test_sigterm_ends_it_at_once(
     """Called from a signal handler, as Airflow does, on_kill ends it at once; the part stays."""
     build_id, path = built(), tmp_path / "game"
     part = path.with_name("game.part")
-    buildpixel_sandbox.fault("artifact-stalls", at=1_000_000)
+    stalled = buildpixel_sandbox.fault("artifact-stalls", at=2_500_000)
     command = [sys.executable, "-W", "ignore", "-c", KILLED, build_id, str(path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as task:
-        end = time.monotonic() + 40
-        while not (part.exists() and part.stat().st_size >= 500_000):
+        end = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size >= CHUNK):
             assert time.monotonic() < end
             assert task.poll() is None
             time.sleep(0.02)
-        task.send_signal(signal.SIGTERM)
         killed_at = time.monotonic()
-        output, _ = task.communicate(timeout=20)
-    assert time.monotonic() - killed_at < 9  # of which the interpreter's end takes most
+        task.send_signal(signal.SIGTERM)
+        output, _ = task.communicate(timeout=60)
+    over_at = float(output.partition("over at ")[2].split()[0])  # before the interpreter's end
+    assert over_at - killed_at < Options().window / 2
     assert task.returncode != 0
     assert "StoppedError" in output
     assert "Signature" not in output
-    assert part.stat().st_size == 1_000_000
+    size = part.stat().st_size
+    assert CHUNK <= size <= 2_500_000
+    # Whatever the part has is right: with the rest, which alone is fetched, it is the whole.
+    stalled.remove()
+    _operator(build_id, path).execute(CONTEXT)
+    assert buildpixel_sandbox.requests_to("GET artifact")[-1].headers["Range"] == f"bytes={size}-"

@@ -84,7 +84,7 @@ WRONG = [n for n, line in enumerate(USERS_DAG.splitlines(), 1) if line.endswith(
     not airflow_version.startswith("3.3."),
     reason="a user's Dag of Airflow 3; and only this environment has pyright",
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "checker",
     [

@@ -56,6 +56,7 @@ class Ear:
         self.client = socketio.Client(
             reconnection=False, handle_sigint=False, http_session=self.session
         )
+        self.client.eio._trigger_event = _inline(self.client.eio)
         self.client.on("*", lambda event, *data: self.heard.append((event, data)))
         self.client.on("connect_error", self.refusals.append)
         self.client.on("disconnect", lambda _reason=None: self.cut.set())
@@ -90,6 +91,16 @@ class Ear:
         """Wait for so many events of one name."""
         until(lambda: len(self.of(event)) >= count)
         return self.of(event)
+
+
+def _inline(engine: Any) -> Callable[..., Any]:
+    """Handle events on the thread that reads: one thread for each would not keep their order."""
+    trigger = type(engine)._trigger_event
+
+    def inline(event: str, *args: Any, **_: Any) -> Any:
+        return trigger(engine, event, *args, run_async=False)
+
+    return inline
 
 
 def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:

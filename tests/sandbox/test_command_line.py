@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,9 +70,11 @@ def test_serve(served: subprocess.Popen[str], number: signal.Signals) -> None:
     answer = requests.get(f"{url}/_sandbox/state", headers=headers, timeout=5).json()
     assert (answer["speed"], answer["variants"]["trigger_status"]) == (600, 200)
     served.send_signal(number)
-    assert served.wait(10) == 0
+    assert served.wait(30) == 0
     assert served.stderr is not None
-    assert served.stderr.read() == ""
+    # On a busy machine asyncio's debug mode tells of callbacks that took their time.
+    slow = re.compile(r"Executing .* took [\d.]+ seconds")
+    assert [line for line in served.stderr.read().splitlines() if not slow.fullmatch(line)] == []
 
 
 def test_taken_port(capsys: pytest.CaptureFixture[str], sandbox: Sandbox) -> None:

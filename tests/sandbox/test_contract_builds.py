@@ -198,8 +198,8 @@ def test_free_plan(make_sandbox: Callable[..., Sandbox], make_api: Callable[...,
     for setting in sandbox.settings("MyGame"):
         sandbox.push(setting["id"])
     statuses = []
-    for _ in range(4):
-        sandbox.advance(30.5)
+    for seconds in (17, 30, 30, 30):
+        sandbox.advance(seconds)
         statuses.append([build["status"] for build in sandbox.builds()])
     assert statuses == [
         ["running", "pending", "pending"],

@@ -113,9 +113,10 @@ def test_superseded_over_the_channel(sandbox: Sandbox, ear: Any) -> None:
 
 def test_planned_events(sandbox: Sandbox, ear: Any) -> None:
     """A build that follows its plan sends its statuses and lines as they are due."""
-    sandbox.plan(queue=0.1, run=0.2, lines=10)
+    sandbox.plan(queue=600, run=60, lines=10)
     build = sandbox.push(sandbox.settings("MyGame")[0]["id"])
     ear.join(build)
+    sandbox.advance(700)
     assert [event["status"] for event in ear.wait(2)] == ["running", "complete"]
     assert ear.of("build:log")[-1]["message"] == "BUILD SUCCESSFUL"
 

@@ -110,7 +110,7 @@ def test_hang(sandbox: Sandbox, api: Any) -> None:
     started = time.monotonic()
     with pytest.raises(requests.ConnectionError):
         api("GET", "/auth/me")
-    assert 0.25 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.25
     assert [request.status for request in sandbox.requests] == [0, 0]
 
 
@@ -191,10 +191,8 @@ def test_redirect(sandbox: Sandbox, api: Any) -> None:
 def test_refused_connections(sandbox: Sandbox, api: Any, until: Any) -> None:
     """The listening socket is closed for as long as told, and opens again on the same port."""
     assert api("GET", "/auth/me").ok
-    sandbox.fault("refuse-connections", seconds=0.4)
-    for _ in range(2):
-        with pytest.raises(requests.ConnectionError, match=r"refused|reset|aborted"):
-            api("GET", "/auth/me")
+    started = time.monotonic()
+    sandbox.fault("refuse-connections", seconds=0.6)
 
     def answers() -> bool:
         try:
@@ -202,16 +200,16 @@ def test_refused_connections(sandbox: Sandbox, api: Any, until: Any) -> None:
         except requests.ConnectionError:
             return False
 
-    started = time.monotonic()
-    until(answers)
-    assert 0.2 < time.monotonic() - started < 2
+    until(answers, 20)
+    assert time.monotonic() - started >= 0.6
 
 
 def test_refused_until_healed(sandbox: Sandbox, api: Any) -> None:
     """Connections are refused until the fault is removed, too."""
     fault = sandbox.fault("refuse-connections")
-    with pytest.raises(requests.ConnectionError):
-        api("GET", "/auth/me")
+    for _ in range(2):
+        with pytest.raises(requests.ConnectionError, match=r"refused|reset|aborted"):
+            api("GET", "/auth/me")
     fault.remove()
     assert api("GET", "/auth/me").ok
     sandbox.fault("refuse-connections")
@@ -245,12 +243,13 @@ def test_in_turn(sandbox: Sandbox, api: Any) -> None:
     assert [api("GET", "/projects").status_code for _ in range(3)] == [500, 404, 200]
 
 
-def test_for_a_while(sandbox: Sandbox, api: Any) -> None:
+def test_for_a_while(sandbox: Sandbox, api: Any, until: Any) -> None:
     """A fault may last for some seconds."""
-    sandbox.fault("500", seconds=0.2)
-    assert api("GET", "/auth/me").status_code == 500
-    time.sleep(0.25)
-    assert api("GET", "/auth/me").status_code == 200
+    started = time.monotonic()
+    sandbox.fault("500", seconds=0.3)
+    until(lambda: api("GET", "/auth/me").status_code == 200, 20)
+    assert time.monotonic() - started >= 0.3
+    assert {request.status for request in sandbox.requests} <= {500, 200}
 
 
 def test_healed(sandbox: Sandbox, api: Any) -> None:

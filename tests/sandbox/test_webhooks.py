@@ -155,7 +155,7 @@ def test_independent(hooked: Sandbox, receiver: Receiver, until: Any) -> None:
         ("webhooks-lost", {}, 1),
         ("webhooks-duplicated", {}, 3),
         ("webhooks-forged", {}, 2),
-        ("webhooks-late", {"delay": 0.1}, 2),
+        ("webhooks-late", {"delay": 1.0}, 2),
     ],
 )
 def test_faults(
