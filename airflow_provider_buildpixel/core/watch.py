@@ -198,10 +198,9 @@ class Watch:
             self._read_by(now)
             return
         self._last_read = now
-        pause = self._interval()
         self._settled = True
+        pause = self._pause()
         if self._rumours:
-            pause = min(pause, self._pacing.rumour_gap * 2**self._doubts)
             self._doubts = min(self._doubts + 1, 16)
         self._read_at = max(self._not_before, now + pause * (1 + self._chance() / 10))
 
@@ -214,7 +213,8 @@ class Watch:
             return None
         if self._trouble_since is not None or not self._calm():
             return None
-        pause = min(self._read_at - self._last_read, LONGEST)
+        # Where a refusal has put the next read off, the one after it is not put off likewise.
+        pause = min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)
         until = min(until, self._until, self._queue_end())
         return Ease(self._status, self._reason_at, pause, until)
 
@@ -253,6 +253,12 @@ class Watch:
         """
         calm = (self._joined and self._settled) or self._insist
         return self._pacing.poll_interval * (self._pacing.backstop if calm else 1.0)
+
+    def _pause(self) -> float:
+        """Give the pause after a read that counted: short while there is a rumour of the end."""
+        if not self._rumours:
+            return self._interval()
+        return min(self._interval(), self._pacing.rumour_gap * 2**self._doubts)
 
     def _read_by(self, at: float) -> None:
         self._read_at = max(self._not_before, min(self._read_at, at))

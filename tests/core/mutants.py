@@ -123,7 +123,16 @@ WATCH = (
     Mutant(
         "at-ease-after-its-deadline", "until = min(until, self._until, self._queue_end())", "pass"
     ),
-    Mutant("at-ease-for-too-long", "min(self._read_at - self._last_read, LONGEST)", "LONGEST"),
+    Mutant(
+        "at-ease-for-too-long",
+        "min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)",
+        "LONGEST",
+    ),
+    Mutant(
+        "at-ease-as-long-as-it-was-refused",
+        "min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)",
+        "min(self._read_at - self._last_read, LONGEST)",
+    ),
     Mutant("asks-while-it-is-asked", "not (asked and self._asked == read)", "True"),
     Mutant(
         "listens-for-no-time",

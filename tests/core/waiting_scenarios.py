@@ -294,6 +294,20 @@ def what_a_sleeper_saw_is_learnt_once(watch: ModuleType, sleep: ModuleType) -> N
     assert len(world.reported) <= 70
 
 
+def a_refusal_puts_one_read_off_and_not_the_next(watch: ModuleType, sleep: ModuleType) -> None:
+    world = asleep(watch, sleep, insist=True)
+    world.once.append("429")
+    world.deliver(Told(BUILD_ID, Status("complete")))
+    world.run(2.0)
+    world.join()
+    for _ in range(4):
+        world.is_listed(0.25)
+        world.run(5.0)
+    world.move("complete", ())
+    world.run(40.0)
+    assert world.end == "done"
+
+
 SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     lists_put_polls_off,
     a_list_that_shows_an_end_wakes_the_wait,
@@ -304,6 +318,7 @@ SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     trouble_does_not_make_the_polls_rarer,
     a_list_puts_a_poll_off_by_no_more_than_an_interval,
     what_a_sleeper_saw_is_learnt_once,
+    a_refusal_puts_one_read_off_and_not_the_next,
 )
 SCENARIOS: tuple[Callable[[ModuleType], None], ...] = (
     a_rumour_of_the_end_is_read_at_once,
