@@ -198,8 +198,8 @@ class Watch:
             self._read_by(now)
             return
         self._last_read = now
+        pause = self._pause()  # of the first read after a join, too, which settles
         self._settled = True
-        pause = self._pause()
         if self._rumours:
             self._doubts = min(self._doubts + 1, 16)
         self._read_at = max(self._not_before, now + pause * (1 + self._chance() / 10))
@@ -211,7 +211,7 @@ class Watch:
         """
         if self._status is None or self._end is not None or self._asked is not None:
             return None
-        if self._trouble_since is not None or not self._calm():
+        if not self._calm():
             return None
         # Where a refusal has put the next read off, the one after it is not put off likewise.
         pause = min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)
@@ -258,7 +258,7 @@ class Watch:
         """Give the pause after a read that counted: short while there is a rumour of the end."""
         if not self._rumours:
             return self._interval()
-        return min(self._interval(), self._pacing.rumour_gap * 2**self._doubts)
+        return min(self._interval(), self._pacing.rumour_gap * 2.0**self._doubts)
 
     def _read_by(self, at: float) -> None:
         self._read_at = max(self._not_before, min(self._read_at, at))

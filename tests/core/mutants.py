@@ -54,8 +54,8 @@ WATCH = (
     ),
     Mutant(
         "rumour-soon-forgotten",
-        "if self._rumours:\n            pause",
-        "if False:\n            pause",
+        "if not self._rumours:\n            return self._interval()",
+        "if True:\n            return self._interval()",
     ),
     Mutant(
         "failed-read-repeats",
@@ -119,7 +119,6 @@ WATCH = (
         "self._misses = 0",
     ),
     Mutant("outrun-answer-counts", "since < self._reason_at", "since < -inf"),
-    Mutant("at-ease-in-trouble", "if self._trouble_since is not None or not", "if not"),
     Mutant(
         "at-ease-after-its-deadline", "until = min(until, self._until, self._queue_end())", "pass"
     ),
