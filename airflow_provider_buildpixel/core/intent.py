@@ -254,6 +254,11 @@ def about_intent(intent: Intent | None, asked: Asked, generation: int) -> Fresh 
     return Recheck(intent.build_id) if intent.build_id else Search()
 
 
+def usable(build: Build) -> bool:
+    """Tell whether a later try goes on with a build of an earlier one: not if it failed."""
+    return not build.status.terminal or build.status.succeeded or build.status.superseded
+
+
 def about_stored(build: Build | None, intent: Intent, generation: int) -> Fresh | Adopt:
     """Decide about the stored build as just read; None if it is gone.
 
@@ -263,7 +268,6 @@ def about_stored(build: Build | None, intent: Intent, generation: int) -> Fresh 
     if build is None:
         return Fresh(f"the stored build {intent.build_id} is gone")
     cleared = intent.generation != generation
-    usable = not build.status.terminal or build.status.succeeded or build.status.superseded
-    if usable and not (cleared and build.status.superseded):
+    if usable(build) and not (cleared and build.status.superseded):
         return Adopt(build)
     return Fresh(f"the stored {build.title} is {build.status}")

@@ -190,11 +190,12 @@ class Watch:
 
     def still(self, now: float, since: float | None = None) -> None:
         """Take a read that showed no more than is known; the parameters are those of learn."""
-        self._asked = None
+        own, self._asked = self._asked is not None, None
         self._misses = 0
         self._trouble_since = self._absent_since = None
         if since is not None and since < self._reason_at and self._end is None:
-            self._not_before = max(self._not_before, since + self._pacing.rumour_gap)
+            if own:  # lists that others asked for must not put it off again and again
+                self._not_before = max(self._not_before, since + self._pacing.rumour_gap)
             self._read_by(now)
             return
         self._last_read = now

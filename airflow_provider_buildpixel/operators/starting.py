@@ -19,6 +19,7 @@ from airflow_provider_buildpixel.core.intent import (
     about_intent,
     about_stored,
     made_by_us,
+    usable,
 )
 from airflow_provider_buildpixel.core.model import Dispatch
 from airflow_provider_buildpixel.core.watch import Pacing
@@ -153,7 +154,7 @@ class Starting:
         since = Snapshot(newest=None, at=self.retry_since + offset)
         found = made_by_us(live, self.asked, self.setting, since)
         mine = self._read(found[0]) if len(found) == 1 else None
-        return mine if mine is not None and mine.status != "failed" else None
+        return mine if mine is not None and usable(mine) else None
 
     def _adopt(self, build: Build, before: Snapshot, *, age: float = 0.0) -> Begun:
         begun = Begun(build, time.time() - age)

@@ -173,13 +173,10 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         waiting.one_of("on_superseded", self.on_superseded, verdict.ON_SUPERSEDED)
         if self.build_id is None and not self.project:
             raise InvalidRequest("the sensor needs a build_id, or a project and what fits of it")
-        given = {
-            name: getattr(self, name)
-            for name in ("build_id", "project", "build_setting", "branch", "commit")
-        }
-        waiting.rendered(**given)
-        for name, value in given.items():
-            if isinstance(value, str) and not value.strip():  # which would fit every build
+        named = {name: getattr(self, name) for name in ("build_id", "project", "build_setting")}
+        waiting.rendered(**named, branch=self.branch, commit=self.commit)
+        for name, value in named.items():
+            if isinstance(value, str) and not value.strip():
                 raise InvalidRequest(f"{name} is empty; check what its template rendered to")
 
     @property
@@ -198,9 +195,8 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 if self.build_setting
                 else None
             )
-            self._search = Search(
-                project.id, setting.id if setting else None, self.branch, self.commit
-            )
+            branch, commit = ((value or "").strip() or None for value in (self.branch, self.commit))
+            self._search = Search(project.id, setting.id if setting else None, branch, commit)
         return self._search
 
     def _look(self, build_id: str | None) -> Build | None:

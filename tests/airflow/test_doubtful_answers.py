@@ -244,16 +244,27 @@ def test_newer_build_is_named(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("branch", ""), ("commit", " "), ("build_setting", ""), ("branch", "None"), ("project", "")],
+    [("build_setting", ""), ("branch", "None"), ("commit", "None"), ("project", "")],
 )
 def test_filters_of_nothing(sandbox: Sandbox, field: str, value: str) -> None:
-    """A filter that rendered to nothing is refused, as it would fit every build."""
+    """A filter that rendered to nothing is refused, as it would fit any build."""
     pushed(sandbox)
     asked = {"project": "MyGame", "build_setting": WIN64, field: value}
     make = partial(in_dag, BuildPixelBuildSensor, poke_interval=0.1, timeout=20, **asked)
     with pytest.raises(InvalidRequest, match=field):
         carried_out(make, context_of(TaskInstance()))
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("branch", ["", "main", None])
+def test_empty_branch_and_commit(sandbox: Sandbox, branch: str | None) -> None:
+    """An empty branch or commit is none, as in the operator: they are not asked for."""
+    sandbox.set_status(pushed(sandbox), "complete")
+    asked: dict[str, Any] = {"project": "MyGame", "build_setting": WIN64}
+    make = partial(in_dag, BuildPixelBuildSensor, branch=branch, commit=" ", **asked)
+    assert carried_out(make, context_of(TaskInstance()))["branch"] == "main"
+    (request,) = sandbox.requests_to("GET /builds")
+    assert request.query.get("branch") == (branch or None)
 
 
 @pytest.mark.parametrize("build_id", ["None", ""])

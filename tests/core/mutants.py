@@ -115,9 +115,10 @@ WATCH = (
     ),
     Mutant(
         "outrun-answer-is-waited-for",
-        "self._asked = None\n        self._misses = 0",
-        "self._misses = 0",
+        "self._asked is not None, None\n        self._misses = 0",
+        "self._asked is not None, self._asked\n        self._misses = 0",
     ),
+    Mutant("put-off-by-others-lists", "            if own:", "            if True:"),
     Mutant("outrun-answer-counts", "since < self._reason_at", "since < -inf"),
     Mutant(
         "at-ease-after-its-deadline", "until = min(until, self._until, self._queue_end())", "pass"
@@ -219,17 +220,17 @@ INTENT = (
     ),
     Mutant("deaf-to-a-clear", "intent.concluded and intent.generation != generation", "False"),
     Mutant("clear-before-the-end", "intent.concluded and intent.generation", "intent.generation"),
-    Mutant("restarts-a-live-build", "usable = not build.status.terminal or", "usable ="),
+    Mutant("restarts-a-live-build", "return not build.status.terminal or build", "return build"),
     Mutant(
         "restarts-a-superseded-build",
         "build.status.succeeded or build.status.superseded",
         "build.status.succeeded",
     ),
     Mutant("restarts-a-success", "terminal or build.status.succeeded or", "terminal or"),
-    Mutant("clings-to-a-failure", "if usable and not (cleared", "if not (cleared"),
+    Mutant("clings-to-a-failure", "if usable(build) and not (cleared", "if not (cleared"),
     Mutant(
         "clings-after-a-clear",
-        "if usable and not (cleared and build.status.superseded)",
-        "if usable",
+        "if usable(build) and not (cleared and build.status.superseded)",
+        "if usable(build)",
     ),
 )

@@ -308,6 +308,18 @@ def a_refusal_puts_one_read_off_and_not_the_next(watch: ModuleType, sleep: Modul
     assert world.end == "done"
 
 
+def lists_do_not_put_a_read_off_again_and_again(watch: ModuleType, sleep: ModuleType) -> None:
+    world = asleep(watch, sleep)
+    listed(world, 1)
+    for nth in range(40):
+        world.deliver(Told(BUILD_ID, Status("complete")), nth / 10)
+    world.run(0.1)
+    for _ in range(8):
+        world.is_listed(0.25)
+        world.run(0.5)
+    assert len(world.reads) >= 3
+
+
 SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     lists_put_polls_off,
     a_list_that_shows_an_end_wakes_the_wait,
@@ -319,6 +331,7 @@ SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
     a_list_puts_a_poll_off_by_no_more_than_an_interval,
     what_a_sleeper_saw_is_learnt_once,
     a_refusal_puts_one_read_off_and_not_the_next,
+    lists_do_not_put_a_read_off_again_and_again,
 )
 SCENARIOS: tuple[Callable[[ModuleType], None], ...] = (
     a_rumour_of_the_end_is_read_at_once,
