@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import random
 import time
+from contextlib import AsyncExitStack
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +96,18 @@ class Hub:
 
     async def _keep(self) -> None:
         """Close everything a little after the last user left, or when the loop ends."""
-        try:
+        async with AsyncExitStack() as parts:  # each is closed, whatever becomes of the others
+            parts.push_async_callback(self.client.close)
+            parts.push_async_callback(self.channel.close)
+            parts.push_async_callback(self.reader.close)
+            parts.callback(self._end)
             while not await self._idle():
                 pass
-        finally:
-            _HUBS.pop((asyncio.get_running_loop(), self.settings), None)
-            self.tally.up = None
-            self._tell_report()
-            await self.reader.close()
-            await self.channel.close()
-            await self.client.close()
+
+    def _end(self) -> None:
+        _HUBS.pop((asyncio.get_running_loop(), self.settings), None)
+        self.tally.up = None
+        self._tell_report()
 
     async def _idle(self) -> bool:
         """Tell, after a while, whether nobody came back."""
