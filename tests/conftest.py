@@ -19,8 +19,11 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 HERE = Path(__file__).parent
-REAL = ("tests/e2e/", "tests/ui/test_browser.py", "tests/webhooks/test_real_airflow.py")
-"""Where the tests are that run a real Airflow."""
+REAL = ("tests/e2e/",)
+"""Where most tests are that run a real Airflow."""
+
+PAGES = ("tests/ui/test_browser.py", "tests/webhooks/test_real_airflow.py")
+"""Where further ones are, with an Airflow of their own, for the process that is free first."""
 
 DOCS = "tests/docs/"
 """Tests that load the site and a user's sandbox once."""
@@ -47,33 +50,32 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait for a real Airflow."""
+    """Begin with the tests that wait for a real Airflow, and end with further ones."""
     for item in items:
         if item.path.is_relative_to(HERE / "e2e"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600))
-    items.sort(key=lambda item: not _real(item.nodeid))
+    items.sort(key=lambda item: (not item.nodeid.startswith(REAL), item.nodeid.startswith(PAGES)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests on a real Airflow in one process; the others are shared out file by file.
 
-    With two processes one mostly waits for Airflow, and the other goes through all the rest.
+    With two processes one mostly waits for Airflow, and the other goes through all the rest, and
+    then takes those that look at Airflow's pages and webhooks.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            if _real(nodeid):
+            if nodeid.startswith(REAL):
                 return "airflow"
+            if nodeid.startswith(PAGES):
+                return "pages"
             return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)
-
-
-def _real(nodeid: str) -> bool:
-    return nodeid.startswith(REAL)
 
 
 @pytest.fixture(scope="session")
