@@ -52,8 +52,11 @@ class Status(str):
         return self == "pending"
 
 
-LIVE_STATUSES = ("running", "pending")
-"""The documented statuses of builds that are under way: what lists can be filtered by."""
+LIVE_STATUSES = ("pending", "running")
+"""The documented statuses of builds that are under way: what lists can be filtered by.
+
+In the order of life: a build that goes on between two lists is in the second, not in neither.
+"""
 
 STATUSES = (*LIVE_STATUSES, "complete", "failed", "superseded")
 """All that are documented."""

@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_buildpixel.core.calls import Call, list_builds
 from airflow_provider_buildpixel.core.model import LIVE_STATUSES, Page
 
-SWEPT = tuple(reversed(LIVE_STATUSES))
+SWEPT = LIVE_STATUSES
 """The lists of a sweep: the queued builds first, as one that starts meanwhile is in the next."""
 
 SLACK = 3

@@ -116,6 +116,12 @@ def test_a_sweep_stops_at_what_was_seen() -> None:
     assert (sweep.found, sweep.newest) == (None, "b9")
 
 
+def test_statuses_are_listed_in_the_order_of_life() -> None:
+    """A build that starts, or ends, between two lists is in the later one."""
+    assert STATUSES[:2] == ("pending", "running")
+    assert all(Status(status).terminal for status in STATUSES[2:])
+
+
 def test_a_sweep_of_lists_that_are_not_whole() -> None:
     """A list of one status is read to where the others were, if it falls, else to its end."""
     taken: list[tuple[Build, ...]] = []
@@ -127,9 +133,9 @@ def test_a_sweep_of_lists_that_are_not_whole() -> None:
 
     scan = Scan(search.listed, take)
     scan.turn(Page((build("b8", "complete"), build("b7", "complete")), "more"))
-    scan.turn(Page((build("b9", "running"), build("b3", "running")), "more"))
+    scan.turn(Page((build("b9", "pending"), build("b3", "pending")), "more"))
     assert scan.depth == "b7"
     while scan.call is not None:
-        assert dict(scan.call.query)["status"] != "running"
+        assert dict(scan.call.query)["status"] != "pending"
         scan.turn(Page(()))
     assert len(taken) == 2 + len(STATUSES) - 1
