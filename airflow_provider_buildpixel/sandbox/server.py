@@ -84,7 +84,7 @@ class Server:
         if not closing:
             await self._doors[0].open()
             return
-        self._doors[0].shut()
+        await self._doors[0].shut()
         ends = [fault.until for fault in closing if fault.until is not None]
         if ends:
             loop = asyncio.get_running_loop()
@@ -100,7 +100,7 @@ class Server:
         self._pulse.stop()
         self._faults.heal()
         for door in self._doors:
-            door.leave()
+            await door.leave()
         await self.courier.stop()
         await self.sockets.server.shutdown()
         await self._api.cleanup()

@@ -98,12 +98,12 @@ class Fake:
         await self._door.open()
 
     async def _close(self) -> None:
-        self._door.leave()
+        await self._door.leave()
         await self._runner.cleanup()
 
     async def _obey(self) -> None:
         if self._faults.active("refuse-connections"):
-            self._door.shut()
+            await self._door.shut()
         else:
             await self._door.open()
 

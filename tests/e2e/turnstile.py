@@ -20,6 +20,7 @@ from aiohttp import web
 from yarl import URL
 
 from airflow_provider_buildpixel.sandbox.background import LoopThread
+from airflow_provider_buildpixel.sandbox.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,7 @@ class Turnstile:
         self._session: aiohttp.ClientSession
         self._narrow = asyncio.Semaphore(AT_ONCE)
         self._runner: web.AppRunner
+        self._door: Door
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -166,12 +168,12 @@ class Turnstile:
         app.router.add_route("*", "/{path:.*}", self._pass)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        self._door = Door(self._runner, LOOPBACK, 0)
+        await self._door.open()
+        return f"http://{LOOPBACK}:{self._door.port}"
 
     async def _close(self) -> None:
+        await self._door.leave()
         await self._runner.cleanup()
         await self._session.close()
 
