@@ -36,7 +36,7 @@ class Hostile:
         self.attack: Callable[[web.WebSocketResponse], Awaitable[None]] | None = None
         self.reads = self.connections = self.joined = self.attacked = 0
 
-    async def serve_build(self, request: web.Request) -> web.StreamResponse:
+    async def serve_build(self, _: web.Request) -> web.StreamResponse:
         """Answer a read."""
         self.reads += 1
         body = self.build if isinstance(self.build, bytes) else json.dumps(self.build).encode()

@@ -34,7 +34,7 @@ def _comers(url: str) -> Iterator[None]:
     with ExitStack() as all_of_them:
         for _ in range(3):
             comer = all_of_them.enter_context(socket.socket())
-            comer.setblocking(False)
+            comer.settimeout(0)
             comer.connect_ex((address.hostname, address.port))
         yield
 
@@ -42,9 +42,8 @@ def _comers(url: str) -> Iterator[None]:
 def test_connections_that_come_as_it_stops(complaints: list[str]) -> None:
     """What is accepted at the last moment is closed as all others are."""
     for _ in range(ROUNDS):
-        with ExitStack() as stack:
-            with Sandbox() as sandbox:
-                stack.enter_context(_comers(sandbox.url))
+        with ExitStack() as stack, Sandbox() as sandbox:
+            stack.enter_context(_comers(sandbox.url))
     gc.collect()
     assert not complaints
 
