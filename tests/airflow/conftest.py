@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_buildpixel.client import dispatching
+from airflow_provider_buildpixel.core import dispatch
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
 
 if TYPE_CHECKING:
@@ -25,3 +27,11 @@ def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     with Sandbox(variants=variants, default=Plan(queue=0.1, run=0.2, lines=4)) as running:
         monkeypatch.setenv(CONNECTION, running.connection_uri)
         yield running
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for builds as often as ever, but within three seconds instead of thirty."""
+    looks = tuple(pause / 10 for pause in dispatch.LOOKS)
+    for module in (dispatch, dispatching):
+        monkeypatch.setattr(module, "LOOKS", looks)

@@ -72,7 +72,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("row", BEHAVIOURS, ids=str)
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "hasty")
 def test_end(row: Behaviour, sandbox: Sandbox) -> None:
     """A task ends as the table says, in either mode, with one build started."""
     result, ti = ended(row, sandbox)

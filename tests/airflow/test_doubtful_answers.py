@@ -115,6 +115,7 @@ def test_lost_answer_on_the_last_page(sandbox: Sandbox) -> None:
     assert posts(sandbox) == 1
 
 
+@pytest.mark.usefixtures("hasty")
 def test_lost_answer_over_a_replaced_token(sandbox: Sandbox) -> None:
     """Where the connection got another token since, its build is not taken for a stranger's."""
     store = Store()

@@ -30,6 +30,18 @@ class Stage:
     sandbox: Sandbox
     turnstile: Turnstile
     tokens: list[str]
+    crashes: list[str] = field(default_factory=list)
+
+    def revive(self) -> None:
+        """Start what ended by itself once more, as whatever runs Airflow as a service does.
+
+        The scheduler of Airflow 3.3 can end in an AssertionError when the report of a killed
+        worker comes late.
+        """
+        for component in self.airflow.components.values():
+            if component.failed:
+                self.crashes.append(f"{component.name} ended by itself:\n{component.tail(3)}")
+                component.start()
 
     def start(self, dag_id: str, number: int) -> str:
         """Start a run of a Dag, with a branch and a connection of its own; give its id."""

@@ -39,7 +39,10 @@ ROOM = {
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(
+    tmp_path_factory: pytest.TempPathFactory,
+    record_testsuite_property: Callable[[str, Any], None],
+) -> Iterator[Stage]:
     """An Airflow of its own, whose workers pass the turnstile; its builds end when told to."""
     folder = tmp_path_factory.mktemp("kill_dags")
     shutil.copy(Path(__file__).parent / "dags" / "kills.py", folder)
@@ -51,7 +54,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         turnstile.upstream = airflow.url
         with airflow:
             airflow.wait_for_dags(DAGS)
-            yield Stage(airflow, sandbox, turnstile, tokens)
+            stage = Stage(airflow, sandbox, turnstile, tokens)
+            yield stage
+            record_testsuite_property("ended by themselves", stage.crashes)
 
 
 def _connections(sandbox: Sandbox, tokens: list[str]) -> dict[str, str]:

@@ -63,9 +63,10 @@ def test_leaving(sandbox: Sandbox, build: str, ear: Any, until: Any) -> None:
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("auth", [{"token": "bp_x"}, {"token": 3}, {}, None, "bp_x"])
 def test_refused_token(
-    sandbox: Sandbox, make_ear: Callable[..., Any], transport: str, auth: Any
+    make_sandbox: Callable[..., Sandbox], make_ear: Callable[..., Any], transport: str, auth: Any
 ) -> None:
     """A connection without a good token is refused with the message invalid_token."""
+    sandbox = make_sandbox(ping_interval=1.0)  # the client at times polls once more, until a ping
     ear = make_ear(sandbox, transport)
     with pytest.raises(NotConnected):
         ear.client.connect(sandbox.url, auth=auth, transports=[transport])
