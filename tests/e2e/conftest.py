@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
-PAUSE = 0.5
+PAUSE = 1.0
 
 # A scheduler that was killed is forgotten after half a minute by default, a lost task after five.
 # A heartbeat may come late on a busy machine, or get lost, and comes every 5 s at best.
@@ -33,6 +33,9 @@ QUICK_TO_NOTICE = {
 # Airflow's default, at which the report of a deferral can come 5 s late and be taken for the end of
 # the resumed task. The demo's Airflow has 1 s instead.
 UNFORGIVING = {"AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5"}
+
+# Each task would else load what the scheduler can load once for all.
+PRELOADED = {"PYTHONPATH": str(HERE / "preload")}
 
 # How long each round of the scheduler took, which it tells at no other level.
 TALKATIVE = {
@@ -62,7 +65,9 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow(shared_sandbox: Sandbox, dags: Path) -> Iterator[Airflow]:
     """A running Airflow that knows all Dags."""
     connection = {"AIRFLOW_CONN_BUILDPIXEL_DEFAULT": shared_sandbox.connection_uri}
-    with Airflow(dags, connection | QUICK_TO_NOTICE | UNFORGIVING | TALKATIVE) as airflow:
+    with Airflow(
+        dags, connection | QUICK_TO_NOTICE | UNFORGIVING | TALKATIVE | PRELOADED
+    ) as airflow:
         airflow.wait_for_dags(["buildpixel_release_pipeline", "many_short_builds"])
         yield airflow
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_buildpixel.sandbox.demo.api import SERVER_FAULT, AirflowRefused
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 COMPILER = "Foo.cpp(12): error C2065: 'x': undeclared identifier"
 RESUMED = Call("PATCH", "/run$", leg=2, done=True)
 ENDS = {"success", "failed"}
+LOOK_EVERY = 1.0
+
+
+@dataclass
+class _Look:
+    """The tasks as they were a moment ago."""
+
+    at: float = -inf
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Stage:
     turnstile: Turnstile
     tokens: list[str]
     crashes: list[str] = field(default_factory=list)
+    _looked: _Look = field(default_factory=_Look)
 
     def revive(self) -> None:
         """Start what ended by itself once more, as whatever runs Airflow as a service does.
@@ -64,7 +75,16 @@ class Stage:
         self.sandbox.set_status(build_id, truth)
 
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Give the task of each run; nothing while Airflow's API is away, or fails."""
+        """Give the task of each run; nothing while Airflow's API is away, or fails.
+
+        It is asked once a second: to tell of them all keeps a core busy for a while.
+        """
+        if time.monotonic() > self._looked.at + LOOK_EVERY:
+            self._looked.tasks = self._tasks()
+            self._looked.at = time.monotonic()
+        return self._looked.tasks
+
+    def _tasks(self) -> dict[str, dict[str, Any]]:
         try:
             found = self.airflow.api.call("GET", "/dags/~/dagRuns/~/taskInstances?limit=200")
         except (OSError, HTTPException):

@@ -12,7 +12,7 @@ from airflow_provider_buildpixel.sandbox import Plan, Sandbox
 from airflow_provider_buildpixel.sandbox.connection import connection_uri
 from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
 from airflow_provider_buildpixel.sandbox.demo.api import SERVER_FAULT, AirflowRefused
-from tests.e2e.conftest import QUICK_TO_NOTICE
+from tests.e2e.conftest import PRELOADED, QUICK_TO_NOTICE
 from tests.e2e.killing import play
 from tests.e2e.stage import Stage
 from tests.e2e.steps import CASES
@@ -48,7 +48,7 @@ def stage(
     shutil.copy(Path(__file__).parent / "dags" / "kills.py", folder)
     with Sandbox(default=Plan(outcome="hangs", queue=0.0)) as sandbox, Turnstile() as turnstile:
         tokens = [sandbox.issue_token() for _ in range(RETRIED + 1)]
-        environment = QUICK_TO_NOTICE | ROOM | _connections(sandbox, tokens)
+        environment = QUICK_TO_NOTICE | ROOM | PRELOADED | _connections(sandbox, tokens)
         environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{turnstile.url}/execution/"
         airflow = Airflow(folder, environment)
         turnstile.upstream = airflow.url
@@ -150,7 +150,16 @@ def _state(stage: Stage, branch: str) -> str | None:
 
 
 def _clear(stage: Stage, branch: str) -> None:
-    """Clear the task of a run after its success; again after a fault, unless it is done."""
+    """Clear the task of a run after its success; again after a fault, unless it is done.
+
+    Airflow may take the run itself, if it is still about to end it, to have succeeded all the same.
+    """
+    run = "killed_deferred", branch
+    stage.airflow.wait_until(
+        lambda: stage.airflow.api.run(*run)["state"] == "success",
+        180.0,
+        f"the run of {branch} ends",
+    )
     task = {"dry_run": False, "dag_run_id": branch, "task_ids": ["build"], "only_failed": False}
 
     def cleared() -> bool:

@@ -34,7 +34,7 @@ OWN_SETTINGS = {"scheduler": {"AIRFLOW__LOGGING__JSON_LOGS": "True"}}
 
 STARTING = 120.0
 STOPPING = 5.0
-PAUSE = 0.25
+PAUSE = 0.5
 
 
 class AirflowFailed(Exception):
