@@ -19,11 +19,15 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 HERE = Path(__file__).parent
-REAL = ("tests/e2e/",)
-"""Where most tests are that run a real Airflow."""
+REAL = ("tests/e2e/test_kills.py", "tests/e2e/test_real_airflow.py")
+"""The longest tests that run a real Airflow."""
 
-PAGES = ("tests/ui/test_browser.py", "tests/webhooks/test_real_airflow.py")
-"""Where further ones are, with an Airflow of their own, for the process that is free first."""
+OTHERS = (
+    "tests/ui/test_browser.py",
+    "tests/webhooks/test_real_airflow.py",
+    "tests/e2e/test_leaks.py",
+)
+"""Further ones, with an Airflow of their own, for the process that is free first."""
 
 DOCS = "tests/docs/"
 """Tests that load the site and a user's sandbox once."""
@@ -55,15 +59,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE / "e2e"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600))
-    items.sort(key=lambda item: (not item.nodeid.startswith(REAL), item.nodeid.startswith(PAGES)))
+    items.sort(key=lambda item: (not item.nodeid.startswith(REAL), item.nodeid.startswith(OTHERS)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests on a real Airflow in one process; the others are shared out file by file.
+    """Keep the longest tests on a real Airflow in one process; share the others out file by file.
 
-    With two processes one mostly waits for Airflow, and the other goes through all the rest, and
-    then takes those that look at Airflow's pages and webhooks.
+    With two processes one mostly waits for Airflow, and the other goes through all the rest.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -71,8 +74,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             if nodeid.startswith(REAL):
                 return "airflow"
-            if nodeid.startswith(PAGES):
-                return "pages"
             return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)

@@ -20,6 +20,7 @@ from airflow_provider_buildpixel.client.sockets import (
     CLOSE_TIMEOUT,
     CONNECT_ERRORS,
     CONNECT_TIMEOUT,
+    KEEPALIVE,
     MAX_MESSAGE,
     MAX_PINGS,
     OPTIONS,
@@ -59,6 +60,10 @@ class _Outcome(Outcome):
 
     def open_websocket(self, *given: Any, **named: Any) -> aiohttp.ClientWebSocketResponse:
         self.websocket = aiohttp.ClientWebSocketResponse(*given, **named)
+        connection = self.websocket.get_extra_info("socket")
+        for option in KEEPALIVE if connection is not None else ():
+            with suppress(OSError):  # of a connection that has just been lost
+                connection.setsockopt(*option)
         return self.websocket
 
 
@@ -249,7 +254,7 @@ class Channel:
                 await asyncio.sleep(turn)
 
     async def _client(self, outcome: _Outcome) -> socketio.AsyncClient:
-        extra: dict[str, Any] = {"heartbeat": 15, "max_msg_size": MAX_MESSAGE}
+        extra: dict[str, Any] = {"max_msg_size": MAX_MESSAGE}
         extra["ssl"] = await tls(self._settings)
         if self._settings.proxy:
             extra["proxy"] = self._settings.proxy

@@ -21,6 +21,7 @@ from airflow_provider_buildpixel.client.sockets import (
     CLOSE_TIMEOUT,
     CONNECT_ERRORS,
     CONNECT_TIMEOUT,
+    KEEPALIVE,
     MAX_MESSAGE,
     MAX_PINGS,
     OPTIONS,
@@ -224,6 +225,7 @@ class Feed:
         client = _Socket(**OPTIONS, http_session=session)
         client.eio.websocket_extra_options |= {
             "skip_utf8_validation": True,
+            "sockopt": KEEPALIVE,
             "redirect_limit": 0,  # the token goes where the connection says
             "class_": client.open_websocket,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from contextlib import suppress
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,27 @@ MAX_PINGS = 100
 
 LIVELY = 1.0, 300.0
 """Seconds between which a server's pings and their patience must be, whatever it announces."""
+
+_PROBED = {
+    "TCP_KEEPIDLE": 10,  # seconds of silence before the first probe,
+    "TCP_KEEPINTVL": 4,  # and from each to the next,
+    "TCP_KEEPCNT": 3,  # of which so many may stay without an answer
+    "TCP_USER_TIMEOUT": 22_000,  # milliseconds for which what was sent may
+}
+
+KEEPALIVE: list[tuple[int, int, int]] = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _PROBED.items()
+        if hasattr(socket, name)
+    ),
+]
+"""Options by which the system notices within 22 s that the other machine is gone.
+
+Pings of our own would do so too, but at the cost of twice as many turns of an idle loop. A server
+that is there and silent is left after its own pings' interval and patience.
+"""
 
 PLAIN_TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
 """Headers of a post of packets."""

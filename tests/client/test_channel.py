@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +19,8 @@ from tests.client.shells import Waiting, brief, built, end_of, until
 from tests.client.test_waits import reads, started
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_buildpixel.sandbox import Sandbox
     from tests.client.shells import Shell
 
@@ -231,6 +238,33 @@ async def test_a_refused_join(sandbox: Sandbox, shell: Shell, queued: str) -> No
     assert built(await other).status == "complete"
     with pytest.raises(Exception, match="check the id"):
         await task
+
+
+def _connected_to(url: str) -> Iterator[socket.socket]:
+    """Give this process's own ends of the connections to a server."""
+    port = urlsplit(url).port
+    for one in gc.get_objects():
+        if isinstance(one, socket.socket) and one.family == socket.AF_INET:
+            with suppress(OSError):  # it has no peer, or no more
+                if one.getpeername()[1] == port:
+                    yield one
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has its own options")
+async def test_a_machine_that_is_gone(sandbox: Sandbox, shell: Shell, queued: str) -> None:
+    """The system finds out within 22 s, whether something was sent last or nothing at all."""
+    task = await started(sandbox, shell, Waiting(queued, poll_interval=SLOW_POLL))
+    tcp = socket.IPPROTO_TCP
+    probed = [
+        one.getsockopt(tcp, socket.TCP_KEEPIDLE)
+        + one.getsockopt(tcp, socket.TCP_KEEPINTVL) * one.getsockopt(tcp, socket.TCP_KEEPCNT)
+        for one in _connected_to(sandbox.url)
+        if one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        and one.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 22_000
+    ]
+    sandbox.set_status(queued, "complete")
+    assert built(await task).status == "complete"
+    assert probed == [22]
 
 
 @pytest.fixture

@@ -188,6 +188,16 @@ async def test_odd_handshakes(
         assert built(await task).status == "complete"
 
 
+async def test_a_server_that_falls_silent(server: Hostile, settings: Settings, kind: str) -> None:
+    """One that no longer pings is left for a new connection, however well it still reads."""
+    server.handshake = "0" + json.dumps({**HANDSHAKE, "pingInterval": 1000, "pingTimeout": 100})
+    async with opened(kind, replace(settings, base_url=server.url)) as shell:
+        task = asyncio.create_task(end_of(shell, Waiting("b", poll_interval=60)))
+        await until(lambda: server.joined >= 2, 30)
+        server.build = {"id": "b", "status": "complete"}
+        assert built(await task).status == "complete"
+
+
 def _build(**more: Any) -> bytes:
     return json.dumps({"id": "b", "status": "running", **more}).encode()
 

@@ -109,28 +109,49 @@ def test_sensor_without_a_worker(run: Start, shared_sandbox: Sandbox) -> None:
 
 def test_killed_triggerer(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
     """A triggerer that is killed in mid-wait loses nothing: its successor goes on with the wait."""
-    shared_sandbox.plan(queue=0.0, run=30.0)
+    shared_sandbox.plan(outcome="hangs", queue=0.0)
     before = len(shared_sandbox.builds())
     waiting = run("one_deferred_build")
     waiting.wait_for("build", "deferred")
+    build_id = waiting.xcom("build", "build_id")
+
+    def joined() -> bool:
+        return shared_sandbox.joined(build_id) > 0
+
+    airflow.wait_until(joined, 120.0, "the build is waited for")
     airflow.components["triggerer"].kill()
+    airflow.wait_until(lambda: not joined(), 60.0, "nobody waits for it")
     airflow.components["triggerer"].start()
+    airflow.wait_until(joined, 120.0, "it is waited for again")
+    shared_sandbox.set_status(build_id, "complete")
     assert waiting.end() == "success"
     assert len(shared_sandbox.builds()) == before + 1
 
 
 def test_killed_worker(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
     """A worker that is killed in mid-wait costs a try, not a build: the retry goes on with it."""
-    shared_sandbox.plan(queue=0.0, run=50.0)
-    before = len(shared_sandbox.builds())
+    shared_sandbox.plan(outcome="hangs", queue=0.0)
+    before = {build["id"] for build in shared_sandbox.builds()}
     waiting = run("one_blocking_build_with_retries")
-    waiting.wait_for("build", "running")
-    airflow.wait_until(lambda: len(shared_sandbox.builds()) > before, 120.0, "the build is there")
+
+    def joined() -> bool:
+        return bool(_joined(shared_sandbox, before))
+
+    airflow.wait_until(joined, 120.0, "a build is there, and waited for")
     airflow.components["scheduler"].kill()  # with the workers, which are its children
+    airflow.wait_until(lambda: not joined(), 60.0, "nobody waits for it")
     airflow.components["scheduler"].start()
+    airflow.wait_until(joined, 120.0, "it is waited for again")
+    shared_sandbox.set_status(_joined(shared_sandbox, before)[0], "complete")
     assert waiting.end() == "success"
     assert waiting.tasks("build")[0]["try_number"] > 1
-    assert len(shared_sandbox.builds()) == before + 1
+    assert len(shared_sandbox.builds()) == len(before) + 1
+
+
+def _joined(sandbox: Sandbox, but: set[str]) -> list[str]:
+    """Give the builds that are waited for, but for some."""
+    new = {build["id"] for build in sandbox.builds()} - but
+    return [build_id for build_id in new if sandbox.joined(build_id)]
 
 
 def _begun_anew(airflow: Airflow, dag_id: str) -> bool:
