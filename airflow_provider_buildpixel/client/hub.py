@@ -51,6 +51,9 @@ REPORT = 15.0
 CALM = 60.0
 """The same while no wait begins or ends."""
 
+STILL = 300.0
+"""The same while there is nothing to report but what was reported last."""
+
 _ALLOWANCE = Allowance.of_process(time.monotonic())
 
 _HUBS: dict[tuple[asyncio.AbstractEventLoop, Settings], Hub] = {}
@@ -74,6 +77,7 @@ class Hub:
         self.tally = Tally()
         self._report = report
         self._reported_at = time.monotonic()
+        self._told: tuple[int, bool | None] | None = None
         self.client = AsyncClient(settings)
         self.boxes = Mailboxes()
         self.reader = Reader(self.client, self.boxes, self.tally)
@@ -118,13 +122,20 @@ class Hub:
         except TimeoutError:
             return not self._users
         finally:
-            if time.monotonic() - self._reported_at >= REPORT:
+            since = time.monotonic() - self._reported_at
+            if since >= (REPORT if self._news() else STILL):
                 self._tell_report()
         return False
 
+    def _news(self) -> bool:
+        return self.tally.counted or self._state() != self._told
+
+    def _state(self) -> tuple[int, bool | None]:
+        return self.boxes.waits, self.tally.up
+
     def _tell_report(self) -> None:
         self._reported_at = time.monotonic()
-        self.tally.waits = self.boxes.waits
+        self.tally.waits, _ = self._told = self._state()
         self._report(self.tally)
         self.tally.clear()
 

@@ -40,6 +40,12 @@ class Tally:
         status = 200 if error is None else error.status_code
         self.requests[route, str(status or "none").lower()] += 1
 
+    @property
+    def counted(self) -> bool:
+        """Whether anything was counted since the last report."""
+        totals = self.connects, self.drops, self.lines_left_out
+        return any((self.requests, self.events, self.waited, self.queued, *totals))
+
     def clear(self) -> None:
         """Begin again; what is a state and no count stays."""
         self.requests.clear()

@@ -13,7 +13,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from airflow_provider_buildpixel.client.aio_feed import Channel
-from airflow_provider_buildpixel.client.hub import _HUBS, shared
+from airflow_provider_buildpixel.client.hub import _HUBS, Hub, shared
 from airflow_provider_buildpixel.client.mailbox import Mailboxes
 from airflow_provider_buildpixel.client.tally import Tally
 from airflow_provider_buildpixel.core.waiting import Wait
@@ -71,6 +71,39 @@ async def test_500_waits(sandbox: Sandbox, settings: Settings) -> None:
     assert len(ports) <= 9
     assert started <= 550
     assert max(lags) < 0.25
+
+
+async def test_reports(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens is reported soon; what stays as it is, is not reported again and again."""
+    reports: list[tuple[int, bool | None, int]] = []
+    looks: list[Hub] = []
+    news = Hub._news
+
+    def look(hub: Hub) -> bool:
+        looks.append(hub)
+        return news(hub)
+
+    monkeypatch.setattr(Hub, "_news", look)
+    monkeypatch.setattr("airflow_provider_buildpixel.client.hub.REPORT", 0.0)
+    monkeypatch.setattr("airflow_provider_buildpixel.client.hub.CALM", 0.05)
+
+    def note(tally: Tally) -> None:
+        looks.clear()
+        reports.append((tally.waits, tally.up, tally.events["log"]))
+
+    (build,) = queue(sandbox, 1)
+    async with shared(settings, note):
+        task = asyncio.create_task(waits(settings, build))
+        await until(lambda: sandbox.joined(build) and reads(sandbox))
+        await until(lambda: len(looks) > 5)  # since the last report
+        assert reports[-1] == (1, True, 0)
+        sandbox.log(build, "a line")
+        await until(lambda: reports[-1] == (1, True, 1))
+        sandbox.set_status(build, "complete")
+        assert built(await task).status == "complete"
+        await until(lambda: reports[-1][0] == 0)
 
 
 def _peers(sandbox: Sandbox) -> set[str]:
