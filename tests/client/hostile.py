@@ -89,7 +89,9 @@ def hostile(context: ssl.SSLContext | None = None) -> Iterator[Hostile]:
     thread.start()
     try:
         thread.call(start())
-        yield server
-        thread.call(stop())
+        try:
+            yield server
+        finally:
+            thread.call(stop())
     finally:
         thread.stop()

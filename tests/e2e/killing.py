@@ -39,7 +39,7 @@ def play(stage: Stage, victim: str, cases: dict[int, Case]) -> dict[int, Play]:
 
 def _all_over(stage: Stage, plays: list[Play]) -> bool:
     stage.revive()
-    tasks = stage.tasks()
+    tasks = stage.glance()
     return sum(each.over(tasks) for each in plays) == len(plays)  # all() would stop at the first
 
 

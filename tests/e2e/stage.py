@@ -75,16 +75,7 @@ class Stage:
         self.sandbox.set_status(build_id, truth)
 
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Give the task of each run; nothing while Airflow's API is away, or fails.
-
-        It is asked once a second: to tell of them all keeps a core busy for a while.
-        """
-        if time.monotonic() > self._looked.at + LOOK_EVERY:
-            self._looked.tasks = self._tasks()
-            self._looked.at = time.monotonic()
-        return self._looked.tasks
-
-    def _tasks(self) -> dict[str, dict[str, Any]]:
+        """Give the task of each run; nothing while Airflow's API is away, or fails."""
         try:
             found = self.airflow.api.call("GET", "/dags/~/dagRuns/~/taskInstances?limit=200")
         except (OSError, HTTPException):
@@ -94,6 +85,13 @@ class Stage:
                 raise
             return {}
         return {task["dag_run_id"]: task for task in found["task_instances"]}
+
+    def glance(self) -> dict[str, dict[str, Any]]:
+        """Give the same, as old as a second: to tell of them all keeps a core busy for a while."""
+        if time.monotonic() > self._looked.at + LOOK_EVERY:
+            self._looked.tasks = self.tasks()
+            self._looked.at = time.monotonic()
+        return self._looked.tasks
 
 
 class Stop(Protocol):
