@@ -26,12 +26,11 @@ demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 leaves it 
 test: $(READY)  ## run all tests, in two processes; ARGS="…" goes to pytest
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-# Those of its tests that need no I/O, as the core has none.
-PURE := tests/core $(addprefix tests/download/test_,addresses.py artifacts.py pace.py ranges.py unpacking.py) \
-  $(addprefix tests/webhooks/test_,cursor.py deliveries.py)
+# The folders of tests that mirror the package; what needs I/O is below `integration` in each.
+UNIT := $(addprefix tests/,api asset_events builds channel downloads page waits)
 
-coverage: $(READY)  ## the core's own tests must take every branch of it
-	$(BIN)/python -m pytest $(PURE) --numprocesses 2 --cov --cov-report=term $(ARGS)
+coverage: $(READY)  ## the tests without I/O must take every branch of the pure modules
+	$(BIN)/python -m pytest $(UNIT) --ignore-glob '*/integration' --numprocesses 2 --cov --cov-report=term $(ARGS)
 
 bench: bench-waits bench-downloads  ## measure, and write the pages of docs/benchmarks
 
@@ -49,7 +48,7 @@ chaos: $(READY) .venv/bench/ready  ## every fault in every phase, other provider
 	.venv/bench/bin/python -m tests.chaos.peers --write docs/chaos.md
 	$(BIN)/python -m tests.chaos.long_run --write docs/chaos.md
 
-COMPAT := tests/airflow tests/hooks tests/core tests/client tests/packaging tests/golden
+COMPAT := tests/api tests/builds tests/channel tests/waits tests/page tests/hooks tests/tasks tests/packaging tests/golden
 # An older Airflow warns of itself, on every import.
 COMPAT_PYTEST := -m pytest $(COMPAT) -W ignore::DeprecationWarning -W ignore::FutureWarning $(ARGS)
 
@@ -77,6 +76,7 @@ cluster: .venv/cluster/ready  ## kill what an Airflow on PostgreSQL and Celery i
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(READY)
 	$(BIN)/mypy

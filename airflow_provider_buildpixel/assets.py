@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
+
 SCHEME = "buildpixel"
 
 
@@ -45,7 +46,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     return uri._replace(scheme=SCHEME, path=path, query="", fragment="")
 
 
-def to_openlineage(asset: Asset, lineage_context: object) -> Dataset:  # noqa: ARG001  # OpenLineage's signature
+def to_openlineage(asset: Asset, lineage_context: object) -> Dataset:  # OpenLineage's signature
     """Name the builds of a setting as OpenLineage does; its provider calls it for the scheme."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 

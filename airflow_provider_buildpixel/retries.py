@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 
-from airflow_provider_buildpixel.core.logs import permanent
+from airflow_provider_buildpixel.builds.logs import is_permanent_cause
 from airflow_provider_buildpixel.exceptions import (
     BuildFailed,
     BuildSuperseded,
@@ -18,6 +18,7 @@ from airflow_provider_buildpixel.exceptions import (
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
 
 __all__ = ["BuildPixelRetryPolicy"]
 
@@ -34,12 +35,12 @@ class BuildPixelRetryPolicy(RetryPolicy):
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,  # noqa: ARG002  # Airflow's signature  # Airflow's signature
-        max_tries: int,  # noqa: ARG002
-        context: Context | None = None,  # noqa: ARG002
+        try_number: int,  # Airflow's signature  # Airflow's signature
+        max_tries: int,
+        context: Context | None = None,
     ) -> RetryDecision:
         """Decide by the type of the error and, for a failed build, by its cause."""
-        if isinstance(exception, BuildFailed) and permanent(exception.cause):
+        if isinstance(exception, BuildFailed) and is_permanent_cause(exception.cause):
             return RetryDecision.fail(f"the same build would fail again ({exception.cause})")
         if isinstance(exception, BuildSuperseded):
             return RetryDecision.fail("a newer build took its place; a retry would cancel that")
@@ -54,6 +55,6 @@ class BuildPixelRetryPolicy(RetryPolicy):
         return {}
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> BuildPixelRetryPolicy:  # noqa: ARG003  # none
+    def deserialize(cls, data: dict[str, Any]) -> BuildPixelRetryPolicy:  # none
         """Make one from :meth:`serialize`."""
         return cls()

@@ -11,10 +11,8 @@ from datetime import timedelta
 import pendulum
 from airflow.providers.common.compat.sdk import dag, task
 
-from airflow_provider_buildpixel.operators.buildpixel import (
-    BuildPixelDownloadArtifactOperator,
-    BuildPixelTriggerBuildOperator,
-)
+from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+from airflow_provider_buildpixel.operators.download import BuildPixelDownloadArtifactOperator
 
 PLATFORMS = ["Win64", "Linux"]
 
@@ -25,7 +23,7 @@ PLATFORMS = ["Win64", "Linux"]
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     # Where the artifacts go: a folder of each worker here, or say s3://aws_default@releases/nightly
-    params={"commit": "", "releases": "/tmp/buildpixel-releases"},  # noqa: S108  # an example's
+    params={"commit": "", "releases": "/tmp/buildpixel-releases"},  # an example's
     tags=["buildpixel", "example"],
 )
 def release_pipeline() -> None:

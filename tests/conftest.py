@@ -24,7 +24,7 @@ REAL = ("tests/e2e/test_kills.py", "tests/e2e/test_real_airflow.py")
 
 OTHERS = (
     "tests/ui/test_browser.py",
-    "tests/webhooks/test_real_airflow.py",
+    "tests/asset_events/integration/test_real_airflow.py",
     "tests/e2e/test_leaks.py",
 )
 """Further ones, with an Airflow of their own, for the process that is free first."""

@@ -10,28 +10,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_buildpixel import connection_form
-from airflow_provider_buildpixel.core import calls, fields, names, waiting
+from airflow_provider_buildpixel.api import endpoints, fields
+from airflow_provider_buildpixel.builds import lookup, request
+from airflow_provider_buildpixel.downloads import artifacts
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
+from airflow_provider_buildpixel.hooks import connections
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
-from airflow_provider_buildpixel.hooks.connections import settings_of, warn_if_unverified
+from airflow_provider_buildpixel.hooks.connections import parse_connection, warn_if_unverified
+from airflow_provider_buildpixel.waits.wait import (
+    ended_or_timeout,
+    hook_wait,
+    log_line_callback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import requests
 
-    from airflow_provider_buildpixel.client.blocking import Client
-    from airflow_provider_buildpixel.client.brake import Brake
-    from airflow_provider_buildpixel.core.artifacts import Downloaded
-    from airflow_provider_buildpixel.core.logs import LogLine
-    from airflow_provider_buildpixel.core.model import (
+    from airflow_provider_buildpixel.api.blocking import Client
+    from airflow_provider_buildpixel.api.model import (
         Artifact,
         Build,
         BuildSetting,
         Identity,
         Project,
     )
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.settings import Settings
+    from airflow_provider_buildpixel.builds.logs import LogLine
+    from airflow_provider_buildpixel.downloads.artifacts import Downloaded
+    from airflow_provider_buildpixel.downloads.cancel import CancelToken
+
 
 __all__ = ["BuildPixelAsyncHook", "BuildPixelHook"]
 
@@ -76,12 +85,12 @@ class BuildPixelHook(BaseHook):
     @cached_property
     def client(self) -> Client:
         """The client of all this hook's requests."""
-        from airflow_provider_buildpixel.client.blocking import Client  # light
+        from airflow_provider_buildpixel.api.blocking import Client  # light
 
-        return Client(self.settings, renew=self._look_up)
+        return Client(self.settings, reload_settings=self._look_up)
 
     def _look_up(self) -> Settings:
-        return settings_of(self.get_connection(self.buildpixel_conn_id))
+        return parse_connection(self.get_connection(self.buildpixel_conn_id))
 
     def get_conn(self) -> requests.Session:
         """Give the authenticated session; it sends the token to BuildPixel's host only."""
@@ -95,22 +104,24 @@ class BuildPixelHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say whom the token belongs to (``GET /auth/me``, tried once)."""
         try:
-            identity = self.client.attempt(calls.get_identity())
+            identity = self.client.attempt(endpoints.get_identity())
         except BuildPixelError as error:
             return False, str(error)
         finally:
             self.close()
-        return True, waiting.greeting(identity)
+        return True, connections.connection_message(identity)
 
     # Identity and organization
 
     def get_identity(self) -> Identity:
         """Give user, organization and role of the token (``GET /auth/me``)."""
-        return self.client.perform(calls.get_identity())
+        return self.client.perform(endpoints.get_identity())
 
     def update_organization(self, organization_id: str, **changes: Any) -> Any:
         """Change an organization (``PATCH /organizations/:id``); give the answer's JSON."""
-        return self.client.perform(calls.update_organization(organization_id, fields.wire(changes)))
+        return self.client.perform(
+            endpoints.update_organization(organization_id, fields.request_body(changes))
+        )
 
     def update_perforce(
         self, organization_id: str, *, server_url: str, user_name: str, ticket: str
@@ -120,11 +131,11 @@ class BuildPixelHook(BaseHook):
         :raises InvalidRequest: BuildPixel tried them, and Perforce refused.
         """
         body = {"serverUrl": server_url, "userName": user_name, "ticket": ticket}
-        return self.client.perform(calls.update_perforce(organization_id, body))
+        return self.client.perform(endpoints.update_perforce(organization_id, body))
 
     def disconnect_github(self, organization_id: str) -> None:
         """Disconnect the GitHub App (``DELETE /organizations/:id/integrations/github``)."""
-        self.client.perform(calls.disconnect_github(organization_id))
+        self.client.perform(endpoints.disconnect_github(organization_id))
 
     # Projects
 
@@ -133,11 +144,11 @@ class BuildPixelHook(BaseHook):
 
         :param source_control: ``github`` or ``perforce``.
         """
-        return self.client.pages(calls.list_projects(source_control))
+        return self.client.pages(endpoints.list_projects(source_control))
 
     def get_project(self, project_id: str) -> Project:
         """Give a project (``GET /projects/:id``)."""
-        return self.client.perform(calls.get_project(project_id))
+        return self.client.perform(endpoints.get_project(project_id))
 
     def find_project(self, name_or_id: str) -> Project:
         """Find a project by id or exact name (``GET /projects/:id``, ``GET /projects``).
@@ -145,13 +156,13 @@ class BuildPixelHook(BaseHook):
         :raises NotFound: none is called so; the message lists those there are.
         :raises InvalidRequest: several are, or nothing was given.
         """
-        name_or_id = names.project_wanted(name_or_id)
-        if names.like_id(name_or_id):
+        name_or_id = lookup.checked_project(name_or_id)
+        if lookup.looks_like_id(name_or_id):
             try:
                 return self.get_project(name_or_id)
             except NotFound:
                 self.log.debug("No project has the id %s; trying it as a name", name_or_id)
-        return names.project_named(name_or_id, self.list_projects())
+        return lookup.find_project(name_or_id, self.list_projects())
 
     def add_github_project(
         self,
@@ -170,7 +181,7 @@ class BuildPixelHook(BaseHook):
             "defaultBranch": default_branch,
             "uprojectPath": uproject_path,
         }
-        return self.client.perform(calls.add_project("add-repo", fields.wire(body)))
+        return self.client.perform(endpoints.add_project("add-repo", fields.request_body(body)))
 
     def add_perforce_project(
         self, name: str, *, depot: str, stream_path: str, uproject_path: str | None = None
@@ -182,26 +193,28 @@ class BuildPixelHook(BaseHook):
             "streamPath": stream_path,
             "uprojectPath": uproject_path,
         }
-        return self.client.perform(calls.add_project("add-perforce", fields.wire(body)))
+        return self.client.perform(endpoints.add_project("add-perforce", fields.request_body(body)))
 
     def update_project(self, project_id: str, **changes: Any) -> Project:
         """Change name or description (``PATCH /projects/:id``)."""
-        changed = self.client.perform(calls.update_project(project_id, fields.wire(changes)))
+        changed = self.client.perform(
+            endpoints.update_project(project_id, fields.request_body(changes))
+        )
         return changed or self.get_project(project_id)
 
     def delete_project(self, project_id: str) -> None:
         """Delete a project and its build settings (``DELETE /projects/:id``)."""
-        self.client.perform(calls.delete_project(project_id))
+        self.client.perform(endpoints.delete_project(project_id))
 
     # Build settings
 
     def list_build_settings(self, project_id: str) -> Iterator[BuildSetting]:
         """Give a project's build settings (``GET /projects/:id/build-settings``)."""
-        return self.client.pages(calls.list_build_settings(project_id))
+        return self.client.pages(endpoints.list_build_settings(project_id))
 
     def get_build_setting(self, project_id: str, build_setting_id: str) -> BuildSetting:
         """Give a build setting (``GET /projects/:id/build-settings/:settingId``)."""
-        return self.client.perform(calls.get_build_setting(project_id, build_setting_id))
+        return self.client.perform(endpoints.get_build_setting(project_id, build_setting_id))
 
     def find_build_setting(
         self, project_id: str, name_or_selector: str | Mapping[str, Any]
@@ -212,8 +225,8 @@ class BuildPixelHook(BaseHook):
         :raises NotFound: none fits; the message lists those there are.
         :raises InvalidRequest: several fit.
         """
-        selector = names.selector(name_or_selector)
-        return names.setting_selected(selector, self.list_build_settings(project_id))
+        selector = lookup.parse_selector(name_or_selector)
+        return lookup.find_setting(selector, self.list_build_settings(project_id))
 
     def create_build_setting(
         self, project_id: str, *, platform: str, build_type: str, ue_version: str, **more: Any
@@ -223,19 +236,21 @@ class BuildPixelHook(BaseHook):
         :param more: ``trigger``, ``branch`` or ``stream_path``, and the optional fields.
         """
         body = {"platform": platform, "buildType": build_type, "ueVersion": ue_version, **more}
-        return self.client.perform(calls.create_build_setting(project_id, fields.wire(body)))
+        return self.client.perform(
+            endpoints.create_build_setting(project_id, fields.request_body(body))
+        )
 
     def update_build_setting(
         self, project_id: str, build_setting_id: str, **changes: Any
     ) -> BuildSetting:
         """Change a build setting (``PATCH /projects/:id/build-settings/:settingId``)."""
-        body = fields.wire(changes)
-        call = calls.update_build_setting(project_id, build_setting_id, body)
+        body = fields.request_body(changes)
+        call = endpoints.update_build_setting(project_id, build_setting_id, body)
         return self.client.perform(call) or self.get_build_setting(project_id, build_setting_id)
 
     def delete_build_setting(self, project_id: str, build_setting_id: str) -> None:
         """Delete a build setting (``DELETE /projects/:id/build-settings/:settingId``)."""
-        self.client.perform(calls.delete_build_setting(project_id, build_setting_id))
+        self.client.perform(endpoints.delete_build_setting(project_id, build_setting_id))
 
     # Builds
 
@@ -252,14 +267,14 @@ class BuildPixelHook(BaseHook):
         It supersedes, that is cancels, a live build of the same kind. After a lost answer the
         request is not repeated, and whether it ran is open; the operator settles that too.
         """
-        call = calls.trigger_build(
+        call = endpoints.trigger_build(
             project_id, build_setting_id, branch=branch, commit=commit, changelist=changelist
         )
-        return waiting.queued(self.client.perform(call), project_id, build_setting_id)
+        return request.pending_build(self.client.perform(call), project_id, build_setting_id)
 
     def get_build(self, build_id: str) -> Build:
         """Give a build (``GET /builds/:id``)."""
-        return self.client.perform(calls.get_build(build_id))
+        return self.client.perform(endpoints.get_build(build_id))
 
     def list_builds(  # the documented filters
         self,
@@ -271,7 +286,7 @@ class BuildPixelHook(BaseHook):
         branch: str | None = None,
     ) -> Iterator[Build]:
         """Give the builds that fit, lazily page by page, in no certain order (``GET /builds``)."""
-        call = calls.list_builds(
+        call = endpoints.list_builds(
             project_id=project_id,
             build_setting_id=build_setting_id,
             status=status,
@@ -287,11 +302,11 @@ class BuildPixelHook(BaseHook):
         :raises ArtifactUnavailable: never produced, or removed by retention.
         """
         try:
-            return self.client.perform(calls.get_artifact(build_id))
+            return self.client.perform(endpoints.get_artifact(build_id))
         except NotFound as error:
-            raise waiting.unavailable(build_id, error) from error
+            raise artifacts.artifact_unavailable(build_id, error) from error
 
-    def download_artifact(  # noqa: PLR0913  # how to fetch is the caller's to say
+    def download_artifact(  # how to fetch is the caller's to say
         self,
         build_id: str,
         destination: Any,
@@ -302,7 +317,7 @@ class BuildPixelHook(BaseHook):
         connections: int = 4,
         min_rate: float = 16 * 1024,
         max_expansion: float = 50.0,
-        brake: Brake | None = None,
+        cancel_token: CancelToken | None = None,
     ) -> Downloaded:
         """Bring the artifact to a local path or an object store, whole and verified, or not at all.
 
@@ -318,14 +333,14 @@ class BuildPixelHook(BaseHook):
         :raises ArtifactUnavailable: never produced, or removed by retention.
         :raises ChecksumMismatch: not what BuildPixel announced; what was written is deleted.
         """
-        from airflow_provider_buildpixel.client.options import Options
+        from airflow_provider_buildpixel.downloads.job import DownloadOptions
         from airflow_provider_buildpixel.hooks import downloads  # loads file systems
 
-        place = downloads.destination_of(
+        place = downloads.parse_destination(
             destination, extract=extract, max_expansion=max_expansion, verify=verify
         )
-        options = Options(overwrite, verify, connections, min_rate)
-        return downloads.download(self, build_id, place, options, brake)
+        options = DownloadOptions(overwrite, verify, connections, min_rate)
+        return downloads.download(self, build_id, place, options, cancel_token)
 
     def wait_for_build(
         self,
@@ -347,9 +362,10 @@ class BuildPixelHook(BaseHook):
         :raises BuildTimeout: it did not end in time; it goes on.
         :raises InvalidRequest: a parameter makes no sense.
         """
-        from airflow_provider_buildpixel.core.watch import Done  # light
+        from airflow_provider_buildpixel.waits.actions import Done
+        from airflow_provider_buildpixel.waits.blocking import wait_for_build  # loads Socket.IO
 
-        wait = waiting.waited(
+        wait = hook_wait(
             build_id,
             channel=channel or self.settings.channel,
             poll_interval=poll_interval,
@@ -357,10 +373,10 @@ class BuildPixelHook(BaseHook):
             now=time.time(),
             stream="all" if on_log else None,
         )
-        end = self.client.wait(wait, waiting.lines_to(on_log))
+        end = wait_for_build(self.client, wait, log_line_callback(on_log))
         if isinstance(end, Done):
             return end.build
         build = None
         with suppress(BuildPixelError):  # it may just have ended
-            build = self.client.attempt(calls.get_build(build_id))
-        return waiting.ended(build_id, build, timeout)
+            build = self.client.attempt(endpoints.get_build(build_id))
+        return ended_or_timeout(build_id, build, timeout)

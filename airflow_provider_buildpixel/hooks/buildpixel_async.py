@@ -8,17 +8,24 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_buildpixel.core import calls, fields, names, waiting
+from airflow_provider_buildpixel.api import endpoints, fields
+from airflow_provider_buildpixel.builds import lookup, request
+from airflow_provider_buildpixel.downloads import artifacts
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
-from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
+from airflow_provider_buildpixel.hooks import connections
+from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
+from airflow_provider_buildpixel.waits.wait import (
+    ended_or_timeout,
+    hook_wait,
+    log_line_callback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from airflow_provider_buildpixel.client.aio import AsyncClient
-    from airflow_provider_buildpixel.core.calls import Call
-    from airflow_provider_buildpixel.core.logs import LogLine
-    from airflow_provider_buildpixel.core.model import (
+    from airflow_provider_buildpixel.api.aio import AsyncClient
+    from airflow_provider_buildpixel.api.endpoints import Call
+    from airflow_provider_buildpixel.api.model import (
         Artifact,
         Build,
         BuildSetting,
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
         Page,
         Project,
     )
+    from airflow_provider_buildpixel.builds.logs import LogLine
+
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -61,11 +70,11 @@ class BuildPixelAsyncHook:
 
     async def get_client(self) -> AsyncClient:
         """Give the client of all this hook's requests."""
-        from airflow_provider_buildpixel.client.aio import AsyncClient  # light
+        from airflow_provider_buildpixel.api.aio import AsyncClient  # light
 
         async with self._opening:
             if self._client is None:
-                settings = await settings_for(self.buildpixel_conn_id)
+                settings = await get_settings_async(self.buildpixel_conn_id)
                 warn_if_unverified(settings, self.buildpixel_conn_id, log)
                 self._client = AsyncClient(settings)
             return self._client
@@ -81,20 +90,22 @@ class BuildPixelAsyncHook:
         """Say whom the token belongs to (``GET /auth/me``, tried once)."""
         try:
             client = await self.get_client()
-            identity = await client.attempt(calls.get_identity())
+            identity = await client.attempt(endpoints.get_identity())
         except BuildPixelError as error:
             return False, str(error)
-        return True, waiting.greeting(identity)
+        return True, connections.connection_message(identity)
 
     # Identity and organization
 
     async def get_identity(self) -> Identity:
         """Give user, organization and role of the token (``GET /auth/me``)."""
-        return await self._perform(calls.get_identity())
+        return await self._perform(endpoints.get_identity())
 
     async def update_organization(self, organization_id: str, **changes: Any) -> Any:
         """Change an organization (``PATCH /organizations/:id``); give the answer's JSON."""
-        return await self._perform(calls.update_organization(organization_id, fields.wire(changes)))
+        return await self._perform(
+            endpoints.update_organization(organization_id, fields.request_body(changes))
+        )
 
     async def update_perforce(
         self, organization_id: str, *, server_url: str, user_name: str, ticket: str
@@ -104,11 +115,11 @@ class BuildPixelAsyncHook:
         :raises InvalidRequest: BuildPixel tried them, and Perforce refused.
         """
         body = {"serverUrl": server_url, "userName": user_name, "ticket": ticket}
-        return await self._perform(calls.update_perforce(organization_id, body))
+        return await self._perform(endpoints.update_perforce(organization_id, body))
 
     async def disconnect_github(self, organization_id: str) -> None:
         """Disconnect the GitHub App (``DELETE /organizations/:id/integrations/github``)."""
-        await self._perform(calls.disconnect_github(organization_id))
+        await self._perform(endpoints.disconnect_github(organization_id))
 
     # Projects
 
@@ -117,11 +128,11 @@ class BuildPixelAsyncHook:
 
         :param source_control: ``github`` or ``perforce``.
         """
-        return self._pages(calls.list_projects(source_control))
+        return self._pages(endpoints.list_projects(source_control))
 
     async def get_project(self, project_id: str) -> Project:
         """Give a project (``GET /projects/:id``)."""
-        return await self._perform(calls.get_project(project_id))
+        return await self._perform(endpoints.get_project(project_id))
 
     async def find_project(self, name_or_id: str) -> Project:
         """Find a project by id or exact name (``GET /projects/:id``, ``GET /projects``).
@@ -129,14 +140,14 @@ class BuildPixelAsyncHook:
         :raises NotFound: none is called so; the message lists those there are.
         :raises InvalidRequest: several are, or nothing was given.
         """
-        name_or_id = names.project_wanted(name_or_id)
-        if names.like_id(name_or_id):
+        name_or_id = lookup.checked_project(name_or_id)
+        if lookup.looks_like_id(name_or_id):
             try:
                 return await self.get_project(name_or_id)
             except NotFound:
                 log.debug("No project has the id %s; trying it as a name", name_or_id)
         projects = [project async for project in self.list_projects()]
-        return names.project_named(name_or_id, projects)
+        return lookup.find_project(name_or_id, projects)
 
     async def add_github_project(
         self,
@@ -155,7 +166,7 @@ class BuildPixelAsyncHook:
             "defaultBranch": default_branch,
             "uprojectPath": uproject_path,
         }
-        return await self._perform(calls.add_project("add-repo", fields.wire(body)))
+        return await self._perform(endpoints.add_project("add-repo", fields.request_body(body)))
 
     async def add_perforce_project(
         self, name: str, *, depot: str, stream_path: str, uproject_path: str | None = None
@@ -167,26 +178,28 @@ class BuildPixelAsyncHook:
             "streamPath": stream_path,
             "uprojectPath": uproject_path,
         }
-        return await self._perform(calls.add_project("add-perforce", fields.wire(body)))
+        return await self._perform(endpoints.add_project("add-perforce", fields.request_body(body)))
 
     async def update_project(self, project_id: str, **changes: Any) -> Project:
         """Change name or description (``PATCH /projects/:id``)."""
-        changed = await self._perform(calls.update_project(project_id, fields.wire(changes)))
+        changed = await self._perform(
+            endpoints.update_project(project_id, fields.request_body(changes))
+        )
         return changed or await self.get_project(project_id)
 
     async def delete_project(self, project_id: str) -> None:
         """Delete a project and its build settings (``DELETE /projects/:id``)."""
-        await self._perform(calls.delete_project(project_id))
+        await self._perform(endpoints.delete_project(project_id))
 
     # Build settings
 
     def list_build_settings(self, project_id: str) -> AsyncIterator[BuildSetting]:
         """Give a project's build settings (``GET /projects/:id/build-settings``)."""
-        return self._pages(calls.list_build_settings(project_id))
+        return self._pages(endpoints.list_build_settings(project_id))
 
     async def get_build_setting(self, project_id: str, build_setting_id: str) -> BuildSetting:
         """Give a build setting (``GET /projects/:id/build-settings/:settingId``)."""
-        return await self._perform(calls.get_build_setting(project_id, build_setting_id))
+        return await self._perform(endpoints.get_build_setting(project_id, build_setting_id))
 
     async def find_build_setting(
         self, project_id: str, name_or_selector: str | Mapping[str, Any]
@@ -197,9 +210,9 @@ class BuildPixelAsyncHook:
         :raises NotFound: none fits; the message lists those there are.
         :raises InvalidRequest: several fit.
         """
-        selector = names.selector(name_or_selector)
+        selector = lookup.parse_selector(name_or_selector)
         settings = [setting async for setting in self.list_build_settings(project_id)]
-        return names.setting_selected(selector, settings)
+        return lookup.find_setting(selector, settings)
 
     async def create_build_setting(
         self, project_id: str, *, platform: str, build_type: str, ue_version: str, **more: Any
@@ -209,21 +222,23 @@ class BuildPixelAsyncHook:
         :param more: ``trigger``, ``branch`` or ``stream_path``, and the optional fields.
         """
         body = {"platform": platform, "buildType": build_type, "ueVersion": ue_version, **more}
-        return await self._perform(calls.create_build_setting(project_id, fields.wire(body)))
+        return await self._perform(
+            endpoints.create_build_setting(project_id, fields.request_body(body))
+        )
 
     async def update_build_setting(
         self, project_id: str, build_setting_id: str, **changes: Any
     ) -> BuildSetting:
         """Change a build setting (``PATCH /projects/:id/build-settings/:settingId``)."""
-        body = fields.wire(changes)
+        body = fields.request_body(changes)
         changed = await self._perform(
-            calls.update_build_setting(project_id, build_setting_id, body)
+            endpoints.update_build_setting(project_id, build_setting_id, body)
         )
         return changed or await self.get_build_setting(project_id, build_setting_id)
 
     async def delete_build_setting(self, project_id: str, build_setting_id: str) -> None:
         """Delete a build setting (``DELETE /projects/:id/build-settings/:settingId``)."""
-        await self._perform(calls.delete_build_setting(project_id, build_setting_id))
+        await self._perform(endpoints.delete_build_setting(project_id, build_setting_id))
 
     # Builds
 
@@ -240,14 +255,14 @@ class BuildPixelAsyncHook:
         It supersedes, that is cancels, a live build of the same kind. After a lost answer the
         request is not repeated, and whether it ran is open; the operator settles that too.
         """
-        call = calls.trigger_build(
+        call = endpoints.trigger_build(
             project_id, build_setting_id, branch=branch, commit=commit, changelist=changelist
         )
-        return waiting.queued(await self._perform(call), project_id, build_setting_id)
+        return request.pending_build(await self._perform(call), project_id, build_setting_id)
 
     async def get_build(self, build_id: str) -> Build:
         """Give a build (``GET /builds/:id``)."""
-        return await self._perform(calls.get_build(build_id))
+        return await self._perform(endpoints.get_build(build_id))
 
     def list_builds(  # the documented filters
         self,
@@ -259,7 +274,7 @@ class BuildPixelAsyncHook:
         branch: str | None = None,
     ) -> AsyncIterator[Build]:
         """Give the builds that fit, lazily page by page, in no certain order (``GET /builds``)."""
-        call = calls.list_builds(
+        call = endpoints.list_builds(
             project_id=project_id,
             build_setting_id=build_setting_id,
             status=status,
@@ -275,14 +290,14 @@ class BuildPixelAsyncHook:
         :raises ArtifactUnavailable: never produced, or removed by retention.
         """
         try:
-            return await self._perform(calls.get_artifact(build_id))
+            return await self._perform(endpoints.get_artifact(build_id))
         except NotFound as error:
-            raise waiting.unavailable(build_id, error) from error
+            raise artifacts.artifact_unavailable(build_id, error) from error
 
     async def wait_for_build(
         self,
         build_id: str,
-        timeout: float | None = None,  # noqa: ASYNC109  # as the blocking hook's
+        timeout: float | None = None,  # as the blocking hook's
         on_log: Callable[[LogLine], None] | None = None,
         *,
         poll_interval: float = 30.0,
@@ -299,11 +314,11 @@ class BuildPixelAsyncHook:
         :raises BuildTimeout: it did not end in time; it goes on.
         :raises InvalidRequest: a parameter makes no sense.
         """
-        from airflow_provider_buildpixel.client.hub import shared  # light
-        from airflow_provider_buildpixel.core.watch import Done
+        from airflow_provider_buildpixel.waits.actions import Done
+        from airflow_provider_buildpixel.waits.monitor import monitor_for  # light
 
         settings = (await self.get_client()).settings
-        wait = waiting.waited(
+        wait = hook_wait(
             build_id,
             channel=channel or settings.channel,
             poll_interval=poll_interval,
@@ -311,11 +326,11 @@ class BuildPixelAsyncHook:
             now=time.time(),
             stream="all" if on_log else None,
         )
-        async with shared(settings) as hub:
-            end = await hub.wait(wait, waiting.lines_to(on_log))
+        async with monitor_for(settings) as monitor:
+            end = await monitor.wait(wait, log_line_callback(on_log))
         if isinstance(end, Done):
             return end.build
         build = None
         with suppress(BuildPixelError):  # it may just have ended
-            build = await (await self.get_client()).attempt(calls.get_build(build_id))
-        return waiting.ended(build_id, build, timeout)
+            build = await (await self.get_client()).attempt(endpoints.get_build(build_id))
+        return ended_or_timeout(build_id, build, timeout)

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_buildpixel import __version__
-from airflow_provider_buildpixel.core.settings import Settings
+from airflow_provider_buildpixel.api.settings import Settings
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.core.settings import ConnectionLike
+    from airflow_provider_buildpixel.api.model import Identity
+    from airflow_provider_buildpixel.api.settings import ConnectionLike
 
-KEPT = 60.0
+
+LOOKUP_TTL = 60.0
 """Seconds that a look-up in the triggerer serves: one costs tens of milliseconds."""
 
-REFUSED_KEPT = 1.0
+REFUSED_LOOKUP_TTL = 1.0
 """Seconds that a look-up serves after its token was refused: many triggers ask at once."""
 
 USER_AGENT = f"airflow-provider-buildpixel/{__version__}"
 
 
-def settings_of(conn: ConnectionLike) -> Settings:
+def parse_connection(conn: ConnectionLike) -> Settings:
     """Read a connection."""
     return Settings.from_connection(conn, USER_AGENT)
 
@@ -40,9 +42,9 @@ def warn_if_unverified(settings: Settings, conn_id: str, log: Any) -> None:
         )
 
 
-def look_up(conn_id: str) -> Settings:
+def get_settings(conn_id: str) -> Settings:
     """Look a connection up, blocking."""
-    return settings_of(BaseHook.get_connection(conn_id))
+    return parse_connection(BaseHook.get_connection(conn_id))
 
 
 def _look_up_for_loop(conn_id: str) -> Settings:
@@ -50,12 +52,12 @@ def _look_up_for_loop(conn_id: str) -> Settings:
 
     Whoever looks a connection up from a loop is about to use the client on it.
     """
-    import_module("airflow_provider_buildpixel.client.hub")
-    return look_up(conn_id)
+    import_module("airflow_provider_buildpixel.waits.monitor")
+    return get_settings(conn_id)
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Lookup:
     task: asyncio.Task[Settings]
     since: float
 
@@ -65,24 +67,36 @@ class _Known:
             return False
         age = time.monotonic() - self.since
         if refused is None or not self.task.done() or self.task.result() != refused:
-            return age < KEPT
-        return age < REFUSED_KEPT
+            return age < LOOKUP_TTL
+        return age < REFUSED_LOOKUP_TTL
 
 
-_KNOWN: dict[tuple[asyncio.AbstractEventLoop, str], _Known] = {}
+_LOOKUPS: dict[tuple[asyncio.AbstractEventLoop, str], _Lookup] = {}
 
 
-async def settings_for(conn_id: str, *, refused: Settings | None = None) -> Settings:
+async def get_settings_async(conn_id: str, *, refused: Settings | None = None) -> Settings:
     """Look a connection up without blocking the loop.
 
     :param refused: settings whose token was refused: look again, it may have been replaced.
     """
     loop = asyncio.get_running_loop()
-    known = _KNOWN.get((loop, conn_id))
+    known = _LOOKUPS.get((loop, conn_id))
     if known is None or not known.usable(refused):
-        for key in [key for key in _KNOWN if key[0].is_closed()]:
-            del _KNOWN[key]
+        for key in [key for key in _LOOKUPS if key[0].is_closed()]:
+            del _LOOKUPS[key]
         # A thread and the plain call: right on every version of Airflow, and in dag.test.
         task = loop.create_task(asyncio.to_thread(_look_up_for_loop, conn_id))
-        known = _KNOWN[loop, conn_id] = _Known(task, time.monotonic())
+        known = _LOOKUPS[loop, conn_id] = _Lookup(task, time.monotonic())
     return await asyncio.shield(known.task)
+
+
+def connection_message(identity: Identity) -> str:
+    """Say whom a token belongs to, and what it cannot do."""
+    who = identity.email or identity.name or identity.user_id or "an unnamed user"
+    message = (
+        f"Connected as {who}, organization {identity.organization or 'unknown'}, "
+        f"plan {identity.plan or 'unknown'}, role {identity.role or 'unknown'}"
+    )
+    if identity.can_trigger:
+        return message
+    return f"{message}. Warning: a viewer can follow builds and fetch artifacts, but not trigger"

@@ -9,54 +9,56 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath, mask_secret
 
-from airflow_provider_buildpixel.core import artifacts
+from airflow_provider_buildpixel.downloads import artifacts
 from airflow_provider_buildpixel.exceptions import ArtifactUnavailable, InvalidRequest, NotFound
 from airflow_provider_buildpixel.hooks import lineage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_buildpixel.client.brake import Brake
-    from airflow_provider_buildpixel.client.destinations import Destination
-    from airflow_provider_buildpixel.client.options import Options
-    from airflow_provider_buildpixel.core.artifacts import Downloaded
-    from airflow_provider_buildpixel.core.model import Artifact, Build
-    from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
+    from airflow_provider_buildpixel.api.model import Artifact, Build
+    from airflow_provider_buildpixel.downloads.artifacts import Downloaded
+    from airflow_provider_buildpixel.downloads.cancel import CancelToken
+    from airflow_provider_buildpixel.downloads.job import Destination, DownloadOptions
+    from airflow_provider_buildpixel.hooks.lineage import ArtifactSource
+
 
 LOCAL = ("file", "local")
 
 
 def download(
-    hook: BuildPixelHook,
+    hook: ArtifactSource,
     build_id: str,
     destination: Destination,
-    options: Options,
-    brake: Brake | None,
+    options: DownloadOptions,
+    cancel_token: CancelToken | None,
 ) -> Downloaded:
     """Fetch the artifact of a build.
 
     :raises ArtifactUnavailable: there is none; the message says which reason is likelier.
     """
-    from airflow_provider_buildpixel.client.brake import Brake
-    from airflow_provider_buildpixel.client.download import Download  # loads requests
+    from airflow_provider_buildpixel.downloads.cancel import CancelToken
+    from airflow_provider_buildpixel.downloads.download import run_download  # loads requests
+    from airflow_provider_buildpixel.downloads.job import DownloadJob
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         hook.log.info("%s", line)
 
-    job = Download(
+    job = DownloadJob(
         build_id,
-        lambda: masked(hook.get_artifact(build_id)),
+        lambda: mask_signed_url(hook.get_artifact(build_id)),
         destination,
         hook.settings,
         options,
-        tell,
-        brake or Brake(),
+        report,
+        cancel_token or CancelToken(),
     )
     try:
-        found = job.run()
+        found = run_download(job)
     except ArtifactUnavailable as error:
-        raise artifacts.unavailable(build_id, error, _build(hook.get_build, build_id)) from None
-    lineage.downloaded(hook, build_id, found.path)
+        build = _build(hook.get_build, build_id)
+        raise artifacts.explain_unavailable(build_id, error, build) from None
+    lineage.report_download(hook, build_id, found.path)
     return found
 
 
@@ -67,20 +69,22 @@ def _build(read: Callable[[str], Build], build_id: str) -> Build | None:
         return None
 
 
-SIGNED_PATH = 24
+MIN_SIGNED_PATH = 24
 """Characters of a path from which on it may hold a signature, and is hidden as a whole."""
 
 
-def masked(artifact: Artifact) -> Artifact:
+def mask_signed_url(artifact: Artifact) -> Artifact:
     """Make Airflow hide the signature wherever a library might log it."""
     parts = urlsplit(artifact.url)
-    for secret in (parts.query, parts.path if len(parts.path) >= SIGNED_PATH else ""):
+    for secret in (parts.query, parts.path if len(parts.path) >= MIN_SIGNED_PATH else ""):
         if secret:
             mask_secret(secret)
     return artifact
 
 
-def destination_of(where: Any, *, extract: bool, max_expansion: float, verify: bool) -> Destination:
+def parse_destination(
+    where: Any, *, extract: bool, max_expansion: float, verify: bool
+) -> Destination:
     """Read a destination: a local path, or a URL of Airflow's object storage.
 
     :param where: text, or a path object of either kind. A directory (a closing slash) is unpacked
@@ -99,12 +103,12 @@ def destination_of(where: Any, *, extract: bool, max_expansion: float, verify: b
 
 
 def _local(text: str, *, extract: bool, max_expansion: float, verify: bool) -> Destination:
-    from airflow_provider_buildpixel.client.destinations import LocalFile
-    from airflow_provider_buildpixel.client.extraction import Directory
+    from airflow_provider_buildpixel.downloads.destinations.archive import ExtractedDirectory
+    from airflow_provider_buildpixel.downloads.destinations.local import LocalFile
 
     path = _path_in(text) if "://" in text else Path(text).expanduser().absolute()
     if extract:
-        return Directory(path, expansion=max_expansion, patient=verify)
+        return ExtractedDirectory(path, expansion=max_expansion, checksum_decides=verify)
     return LocalFile(path)
 
 
@@ -117,6 +121,6 @@ def _path_in(url: str) -> Path:
 
 
 def _object(path: Any, text: str) -> Destination:
-    from airflow_provider_buildpixel.client.upload import Upload
+    from airflow_provider_buildpixel.downloads.destinations.object_store import ObjectUpload
 
-    return Upload(path.fs, path.path, text)
+    return ObjectUpload(path.fs, path.path, text)

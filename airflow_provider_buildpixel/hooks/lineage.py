@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow_provider_buildpixel.assets import build_uri
 from airflow_provider_buildpixel.exceptions import BuildPixelError
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.core.model import Build
-    from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
+    from airflow_provider_buildpixel.api.model import Artifact, Build
+    from airflow_provider_buildpixel.api.settings import Settings
 
 
-def built(hook: BuildPixelHook, build: Build) -> None:
+class ArtifactSource(Protocol):
+    """What a download and its lineage need of the hook."""
+
+    @property
+    def settings(self) -> Settings:
+        """The connection, as settings."""
+
+    @property
+    def log(self) -> Any:
+        """The log of the task."""
+
+    def get_artifact(self, build_id: str) -> Artifact:
+        """Return the signed URL, size and MD5 of an artifact."""
+
+    def get_build(self, build_id: str) -> Build:
+        """Return a build."""
+
+
+def report_build(hook: object, build: Build) -> None:
     """Report that a build has made a new artifact of its build setting."""
     collector = _collector()
     if collector is not None and (made := _uri(build)):
         collector.add_output_asset(context=hook, uri=made)
 
 
-def downloaded(hook: BuildPixelHook, build_id: str, path: str) -> None:
+def report_download(hook: ArtifactSource, build_id: str, path: str) -> None:
     """Report that an artifact was brought to a file, a directory or an object.
 
     The build is read only if anybody listens; what was downloaded stays a success in any case.
@@ -35,7 +53,7 @@ def downloaded(hook: BuildPixelHook, build_id: str, path: str) -> None:
         source = None
     if source:
         collector.add_input_asset(context=hook, uri=source)
-    collector.add_output_asset(context=hook, uri=_place(path))
+    collector.add_output_asset(context=hook, uri=_destination_uri(path))
 
 
 def _collector() -> Any:
@@ -54,7 +72,7 @@ def _uri(build: Build) -> str | None:
     return build_uri(build.project_id, build.build_setting_id)
 
 
-def _place(path: str) -> str:
+def _destination_uri(path: str) -> str:
     """Spell a destination as the URI of an asset, which names no Airflow connection."""
     if "://" not in path:
         return f"file://{quote(path)}"

@@ -6,32 +6,32 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.client.tally import Tally
+    from airflow_provider_buildpixel.channel.metrics import Metrics
 
 
-def report(tally: Tally) -> None:
+def report_metrics(metrics: Metrics) -> None:
     """Pass counts on to whatever Airflow reports metrics to."""
     from airflow.providers.common.compat.sdk import Stats  # only a triggerer needs it
 
-    Stats.gauge("buildpixel.waits", tally.waits)
-    if tally.up is not None:
-        Stats.gauge("buildpixel.channel.up", int(tally.up))
-    for name, count in _counts(tally):
+    Stats.gauge("buildpixel.waits", metrics.waits)
+    if metrics.up is not None:
+        Stats.gauge("buildpixel.channel.up", int(metrics.up))
+    for name, count in _counts(metrics):
         if count:
             Stats.incr(name, count)
-    for (route, status), count in tally.requests.items():
+    for (route, status), count in metrics.requests.items():
         Stats.incr("buildpixel.requests", count, tags={"route": route, "status": status})
-    for kind, count in tally.events.items():
+    for kind, count in metrics.events.items():
         Stats.incr("buildpixel.events", count, tags={"kind": kind})
-    for status, seconds in tally.waited:
+    for status, seconds in metrics.waited:
         Stats.timing("buildpixel.wait", timedelta(seconds=seconds), tags={"status": status})
-    for seconds in tally.queued:
+    for seconds in metrics.queued:
         Stats.timing("buildpixel.queue", timedelta(seconds=seconds))
 
 
-def _counts(tally: Tally) -> tuple[tuple[str, int], ...]:
+def _counts(metrics: Metrics) -> tuple[tuple[str, int], ...]:
     return (
-        ("buildpixel.channel.connects", tally.connects),
-        ("buildpixel.channel.drops", tally.drops),
-        ("buildpixel.lines_left_out", tally.lines_left_out),
+        ("buildpixel.channel.connects", metrics.connects),
+        ("buildpixel.channel.drops", metrics.drops),
+        ("buildpixel.lines_left_out", metrics.lines_left_out),
     )

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
 
+
 LINK_KEY = "buildpixel_build_url"
 """XCom with the address of the build's page."""
 
@@ -28,7 +29,7 @@ class BuildPixelBuildLink(BaseOperatorLink):
 
     def get_link(
         self,
-        operator: BaseOperator,  # noqa: ARG002  # Airflow's signature
+        operator: BaseOperator,  # Airflow's signature
         *,
         ti_key: TaskInstanceKey,
     ) -> str:

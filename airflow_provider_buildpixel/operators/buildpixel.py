@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_buildpixel.core import verdict, waiting
-from airflow_provider_buildpixel.core.verdict import Follow, Skip, Succeed
+from airflow_provider_buildpixel.builds import outcome
+from airflow_provider_buildpixel.builds.outcome import FollowNewer, Skip, Succeed
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
 from airflow_provider_buildpixel.hooks import lineage
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 from airflow_provider_buildpixel.links.buildpixel import BuildPixelBuildLink
-from airflow_provider_buildpixel.operators import waits
 from airflow_provider_buildpixel.operators.download import BuildPixelDownloadArtifactOperator
-from airflow_provider_buildpixel.operators.memory import TaskMemory
-from airflow_provider_buildpixel.operators.waits import Progress
+from airflow_provider_buildpixel.tasks import waiting
+from airflow_provider_buildpixel.tasks.deadlines import WaitProgress
+from airflow_provider_buildpixel.tasks.state import TaskState
 from airflow_provider_buildpixel.triggers.buildpixel import BuildPixelBuildTrigger
+from airflow_provider_buildpixel.waits import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_buildpixel.core.deadlines import Deadlines
-    from airflow_provider_buildpixel.core.intent import Asked
-    from airflow_provider_buildpixel.core.model import Build
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.builds.request import BuildRequest
+    from airflow_provider_buildpixel.tasks.deadlines import Deadlines
+
 
 __all__ = ["BuildPixelDownloadArtifactOperator", "BuildPixelTriggerBuildOperator"]
 
@@ -80,7 +82,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     operator_extra_links = (BuildPixelBuildLink(),)
     ui_color = "#e8e3ff"
 
-    def __init__(  # noqa: PLR0913  # the public interface
+    def __init__(  # the public interface
         self,
         *,
         project: str,
@@ -128,21 +130,22 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the build, or go on with the one of an earlier try, and wait for it."""
         self._check()
-        return self._begin(context, Progress.of(context))
+        return self._begin(context, WaitProgress.of(context))
 
-    def _begin(self, context: Context, before: Progress) -> dict[str, Any]:
+    def _begin(self, context: Context, before: WaitProgress) -> dict[str, Any]:
         """Have a build and wait for it.
 
         :param before: of the time before the dispatch, in which a build in the way is waited for.
         """
         # Every parse of a Dag imports this module, and only a task that runs gets here.
-        from airflow_provider_buildpixel.operators.starting import Starting, WaitFor
+        from airflow_provider_buildpixel.builds.dispatch import WaitFor
+        from airflow_provider_buildpixel.tasks.dispatcher import Dispatcher
 
         project = self.hook.find_project(self.project)
         setting = self.hook.find_build_setting(project.id, self.build_setting)
-        starting = Starting(
+        starting = Dispatcher(
             hook=self.hook,
-            asked=self._asked(project.id, setting.id),
+            request=self._request(project.id, setting.id),
             setting=setting,
             memory=self._memory(context),
             on_in_flight=self.on_in_flight,
@@ -176,10 +179,10 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         if not known:
             raise BuildPixelError("the task was resumed without the id of its build")
         self._build_id = known
-        before = Progress.from_json(context, progress)
+        before = WaitProgress.from_json(context, progress)
         build = self._woken(known, before)
         # Said at the dispatch already; a try that Airflow began meanwhile has cleared it.
-        waits.publish(context, self.hook, build)
+        waiting.publish(context, self.hook, build)
         return self._wait(context, build, before)
 
     def execute_after(
@@ -190,12 +193,12 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     ) -> dict[str, Any]:
         """Go on after a live build that stood in the way has ended."""
         self.log.info("The build in the way: %s", event)
-        return self._begin(context, Progress.from_json(context, progress))
+        return self._begin(context, WaitProgress.from_json(context, progress))
 
-    def _woken(self, build_id: str, progress: Progress) -> Build:
+    def _woken(self, build_id: str, progress: WaitProgress) -> Build:
         """Read the build again; while BuildPixel is away, wait on without a worker for that too."""
-        from airflow_provider_buildpixel.core.calls import get_build  # not for parsing Dags
-        from airflow_provider_buildpixel.core.watch import hopeless
+        from airflow_provider_buildpixel.api.endpoints import get_build  # not for parsing Dags
+        from airflow_provider_buildpixel.api.retry import is_permanent
 
         deadlines = self._deadlines(progress)
         if not self.deferrable or deadlines.passed(time.time(), queued=False):
@@ -203,7 +206,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         try:
             return self.hook.client.attempt(get_build(build_id))
         except BuildPixelError as error:
-            if hopeless(error) or isinstance(error, NotFound):
+            if is_permanent(error) or isinstance(error, NotFound):
                 return self.hook.get_build(build_id)  # which takes a token that was replaced
             self.log.warning("The build could not be read, so the wait goes on: %s", error)
         return self._defer(build_id, deadlines, progress)
@@ -218,22 +221,24 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             )
 
     def _check(self) -> None:
-        waiting.checked(self.channel, self.poll_interval, self.stream_logs)
-        waiting.limited(timeout=self.timeout, queue_timeout=self.queue_timeout)
-        waiting.rendered(branch=self.branch, commit=self.commit, changelist=self.changelist)
-        waiting.one_of("on_superseded", self.on_superseded, verdict.ON_SUPERSEDED)
-        waiting.one_of("on_in_flight", self.on_in_flight, waiting.ON_IN_FLIGHT)
+        parameters.check_wait(self.channel, self.poll_interval, self.stream_logs)
+        parameters.check_limits(timeout=self.timeout, queue_timeout=self.queue_timeout)
+        parameters.check_rendered(
+            branch=self.branch, commit=self.commit, changelist=self.changelist
+        )
+        parameters.check_choice("on_superseded", self.on_superseded, outcome.ON_SUPERSEDED)
+        parameters.check_choice("on_in_flight", self.on_in_flight, parameters.ON_IN_FLIGHT)
 
-    def _asked(self, project_id: str, build_setting_id: str) -> Asked:
-        from airflow_provider_buildpixel.core.intent import Asked
+    def _request(self, project_id: str, build_setting_id: str) -> BuildRequest:
+        from airflow_provider_buildpixel.builds.request import BuildRequest
 
         changelist = None if self.changelist in (None, "") else str(self.changelist)
-        return Asked(
+        return BuildRequest(
             project_id, build_setting_id, self.branch or None, self.commit or None, changelist
         )
 
-    def _memory(self, context: Context) -> TaskMemory:
-        return TaskMemory(context, durable=self.durable)
+    def _memory(self, context: Context) -> TaskState:
+        return TaskState(context, durable=self.durable)
 
     def _retry_since(self, context: Context) -> float | None:
         """Give the instant from which a live build may be an earlier try's of this task."""
@@ -250,32 +255,32 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         url = self._url(build)
         if url:
             self.log.info("See %s", url)
-        waits.publish(context, self.hook, build)
+        waiting.publish(context, self.hook, build)
 
-    def _deadlines(self, progress: Progress) -> Deadlines:
+    def _deadlines(self, progress: WaitProgress) -> Deadlines:
         return progress.deadlines(
             timeout=self.timeout,
             queue_timeout=self.queue_timeout,
             execution_timeout=self.execution_timeout,
         )
 
-    def _wait(self, context: Context, build: Build, progress: Progress) -> dict[str, Any]:
+    def _wait(self, context: Context, build: Build, progress: WaitProgress) -> dict[str, Any]:
         """Wait until the build is over: the one end of all roads."""
         while True:
-            end = verdict.verdict(build, self.on_superseded)
-            if isinstance(end, Follow):
+            end = outcome.outcome_of(build, self.on_superseded)
+            if isinstance(end, FollowNewer):
                 build, progress = self._follow(context, build, progress)
                 continue
             if end is not None:
                 return self._conclude(context, build, end)
             build = self._wait_once(build, progress)
 
-    def _wait_once(self, build: Build, progress: Progress) -> Build:
+    def _wait_once(self, build: Build, progress: WaitProgress) -> Build:
         """Defer, or block until there is news, and read the build again."""
         deadlines = self._deadlines(progress)
         reason = deadlines.passed(time.time(), queued=build.status.queued)
         if reason is not None:
-            raise waits.timed_out(reason, self._limit(reason), build, self._url(build))
+            raise waiting.timeout_error(reason, self._limit(reason), build, self._url(build))
         if not build.status.queued:
             deadlines = replace(deadlines, queue_until=None)
         if self.deferrable:
@@ -284,26 +289,26 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         return self.hook.get_build(build.id)
 
     def _block(self, build_id: str, deadlines: Deadlines, stream: str | None) -> None:
-        wait = waits.wait_for(
+        wait = waiting.make_wait(
             build_id,
             deadlines,
             channel=self.channel or self.hook.settings.channel,
             poll_interval=self.poll_interval,
             stream=stream,
         )
-        waits.block(self, wait)
+        waiting.wait_blocking(self, wait)
 
     def _limit(self, reason: str) -> float:
         limit = getattr(self, reason)
         return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
 
-    def _defer(self, build_id: str, deadlines: Deadlines, progress: Progress) -> NoReturn:
+    def _defer(self, build_id: str, deadlines: Deadlines, progress: WaitProgress) -> NoReturn:
         self.hook.close()
         self.defer(
             trigger=self._trigger(build_id, deadlines),
             method_name="execute_complete",
             kwargs={"build_id": build_id, "progress": progress.next_round().to_json()},
-            timeout=waits.patience(deadlines, time.time()),
+            timeout=waiting.deferral_timeout(deadlines, time.time()),
         )
 
     def _trigger(self, build_id: str, deadlines: Deadlines) -> BuildPixelBuildTrigger:
@@ -315,32 +320,36 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             deadline=deadlines.until,
             queue_deadline=deadlines.queue_until,
             stream_logs=self.stream_logs,
-            **waits.hold(),
+            **waiting.resume_delay(),
         )
 
-    def _let_end(self, build: Build, progress: Progress) -> None:
+    def _let_end(self, build: Build, progress: WaitProgress) -> None:
         """Wait for a live build that ours would cancel; ``timeout`` bounds all such waits."""
         deadlines = replace(self._deadlines(progress), queue_until=None)
         reason = deadlines.passed(time.time(), queued=False)
         if reason is not None:
-            raise waits.timed_out(reason, self._limit(reason), build, self._url(build))
+            raise waiting.timeout_error(reason, self._limit(reason), build, self._url(build))
         if self.deferrable:
             self.hook.close()
             self.defer(
                 trigger=self._trigger(build.id, deadlines),
                 method_name="execute_after",
                 kwargs={"progress": progress.to_json()},
-                timeout=waits.patience(deadlines, time.time()),
+                timeout=waiting.deferral_timeout(deadlines, time.time()),
             )
         self._block(build.id, deadlines, stream=None)
 
-    def _follow(self, context: Context, build: Build, progress: Progress) -> tuple[Build, Progress]:
+    def _follow(
+        self, context: Context, build: Build, progress: WaitProgress
+    ) -> tuple[Build, WaitProgress]:
         """Go on to the build that superseded ours."""
-        from airflow_provider_buildpixel.client.dispatching import successor  # loads requests
+        from airflow_provider_buildpixel.builds.dispatch_loop import (
+            find_newer_build,  # loads requests
+        )
 
-        newer = successor(self.hook.client, build, patient=True)
-        if newer is None or progress.followed >= verdict.MAX_FOLLOWED:
-            raise verdict.superseded(build, newer, self._url(build))
+        newer = find_newer_build(self.hook.client, build, retry=True)
+        if newer is None or progress.followed >= outcome.MAX_FOLLOWED:
+            raise outcome.superseded_error(build, newer, self._url(build))
         self.log.warning(
             "%s was superseded: following %s, triggered by %s",
             build.title,
@@ -348,26 +357,26 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             newer.triggered_by,
         )
         memory = self._memory(context)
-        intent = memory.recall()
-        if intent is not None:
-            memory.keep(replace(intent, build_id=newer.id))
+        record = memory.recall()
+        if record is not None:
+            memory.keep(replace(record, build_id=newer.id))
         self._publish(context, newer)
         return newer, progress.following(time.time() - self.hook.client.age(newer))
 
-    def _conclude(self, context: Context, build: Build, end: verdict.Verdict) -> dict[str, Any]:
+    def _conclude(self, context: Context, build: Build, end: outcome.Outcome) -> dict[str, Any]:
         url = self._url(build)
         if isinstance(end, Succeed):
-            lineage.built(self.hook, build)
+            lineage.report_build(self.hook, build)
             return self._taken(context, build)
         if isinstance(end, Skip):
             raise AirflowSkipException(f"{build.title} was superseded (on_superseded='skip')")
         if build.status.superseded:
-            raise verdict.superseded(build, waits.newer(self, build), url)
-        raise verdict.failed(build, url)
+            raise outcome.superseded_error(build, waiting.find_newer(self, build), url)
+        raise outcome.failure_error(build, url)
 
     def _taken(self, context: Context, build: Build) -> dict[str, Any]:
         facts = build.facts(self._url(build))
-        waits.announce(context, self.outlets or (), facts)
+        waiting.add_to_asset_events(context, self.outlets or (), facts)
         self._memory(context).conclude()
         self.hook.close()
         return facts

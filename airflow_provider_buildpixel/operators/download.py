@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_buildpixel.client.brake import Brake
+    from airflow_provider_buildpixel.downloads.cancel import CancelToken
 
 
 class BuildPixelDownloadArtifactOperator(BaseOperator):
@@ -44,7 +44,7 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
     template_fields: Sequence[str] = ("build_id", "destination", "buildpixel_conn_id")
     ui_color = "#e8e3ff"
 
-    def __init__(  # noqa: PLR0913  # the public interface
+    def __init__(  # the public interface
         self,
         *,
         build_id: str,
@@ -68,18 +68,18 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
         self.connections = connections
         self.min_rate = min_rate
         self.max_expansion = max_expansion
-        self._brake: Brake | None = None
+        self._cancel_token: CancelToken | None = None
 
     @cached_property
     def hook(self) -> BuildPixelHook:
         """The hook of this task."""
         return BuildPixelHook(self.buildpixel_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002  # Airflow's signature
+    def execute(self, context: Context) -> dict[str, Any]:  # Airflow's signature
         """Download it."""
-        from airflow_provider_buildpixel.client.brake import Brake
+        from airflow_provider_buildpixel.downloads.cancel import CancelToken
 
-        self._brake = Brake()
+        self._cancel_token = CancelToken()
         try:
             found = self.hook.download_artifact(
                 self.build_id,
@@ -90,7 +90,7 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
                 connections=self.connections,
                 min_rate=self.min_rate,
                 max_expansion=self.max_expansion,
-                brake=self._brake,
+                cancel_token=self._cancel_token,
             )
         finally:
             self.hook.close()
@@ -99,6 +99,6 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Stop at once; what came so far stays for a retry."""
-        if self._brake is not None:
-            self._brake.pull()
+        if self._cancel_token is not None:
+            self._cancel_token.cancel()
         self.log.warning("Stopping the download; a retry goes on with what a local file has so far")

@@ -2,7 +2,7 @@
 
 Anybody who is logged in can ask for any address, and what answers reads with the token of a
 connection. So a build is shown in two cases only. Either a task has it, which a sealed record in
-that task's XComs proves (see :mod:`airflow_provider_buildpixel.core.places`), and the viewer may
+that task's XComs proves (see :mod:`airflow_provider_buildpixel.page.record`), and the viewer may
 read the task logs of its Dag, where the same lines stand. Or the viewer may edit the connection,
 and so could send its token anywhere. Everything else gets one and the same answer, whether there
 is such a build or not.
@@ -31,46 +31,56 @@ from airflow.utils.state import State
 from fastapi import HTTPException
 from sqlalchemy import String, and_, cast, select
 
-from airflow_provider_buildpixel.core.places import RECORD_KEY, Place, Record
+from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from fastapi import Request
 
-__all__ = ["Holding", "Kept", "get_user", "holders", "holding", "kept", "may_edit", "may_read"]
 
-WAITED_FOR, RECENT = 50, 25
+__all__ = [
+    "ListedBuild",
+    "TaskBuild",
+    "get_user",
+    "listed_builds",
+    "may_edit_connection",
+    "may_read_logs",
+    "task_build",
+    "tasks_with_build",
+]
+
+MAX_WAITED, MAX_RECENT = 50, 25
 """Builds in the list: those that tasks wait for, and those that tasks waited for last."""
 
-HOLDERS = 50
+MAX_TASKS = 50
 """Tasks with the same build that are looked at."""
 
 
 @dataclass(frozen=True)
-class Holding:
+class TaskBuild:
     """What Airflow knows of a task instance and its build.
 
     :param operator: None if there is no such task instance.
     """
 
-    record: Record | None = None
+    record: BuildRecord | None = None
     operator: str | None = None
     over: bool = False
 
 
 @dataclass(frozen=True)
-class Kept:
+class ListedBuild:
     """A record in the list of builds."""
 
-    place: Place
-    record: Record
+    place: TaskInstanceKey
+    record: BuildRecord
     state: str | None
     at: datetime
     ended_at: datetime | None
 
 
-def may_read(request: Request, user: Any, dag_id: str) -> bool:
+def may_read_logs(request: Request, user: Any, dag_id: str) -> bool:
     """Tell whether a viewer may read the task logs of a Dag."""
     allowed = requires_access_dag("GET", DagAccessEntity.TASK_LOGS, dag_id)
     try:
@@ -80,7 +90,7 @@ def may_read(request: Request, user: Any, dag_id: str) -> bool:
     return True
 
 
-def may_edit(user: Any, conn_id: str) -> bool:
+def may_edit_connection(user: Any, conn_id: str) -> bool:
     """Tell whether a viewer may change a connection."""
     details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
     allowed: bool = get_auth_manager().is_authorized_connection(
@@ -89,7 +99,7 @@ def may_edit(user: Any, conn_id: str) -> bool:
     return allowed
 
 
-def holding(place: Place) -> Holding:
+def task_build(place: TaskInstanceKey) -> TaskBuild:
     """Give what a task instance says of its build."""
     instance = select(TaskInstance.operator, TaskInstance.state).where(
         *_at(TaskInstance, place),
@@ -99,13 +109,13 @@ def holding(place: Place) -> Holding:
         found = session.execute(instance).first()
         value = session.scalar(told)
     if found is None:
-        return Holding()
-    return Holding(
-        Record.from_json(value), found.operator or "", over=found.state in State.finished
+        return TaskBuild()
+    return TaskBuild(
+        BuildRecord.from_json(value), found.operator or "", over=found.state in State.finished
     )
 
 
-def holders(build_id: str) -> list[tuple[Place, Record]]:
+def tasks_with_build(build_id: str) -> list[tuple[TaskInstanceKey, BuildRecord]]:
     """Find the task instances that have a build, the latest first."""
     wanted = (
         select(XComModel)
@@ -114,22 +124,25 @@ def holders(build_id: str) -> list[tuple[Place, Record]]:
             cast(XComModel.value, String).contains(f'"{build_id}"', autoescape=True),
         )
         .order_by(XComModel.timestamp.desc())
-        .limit(HOLDERS)
+        .limit(MAX_TASKS)
     )
     with create_session() as session:
-        found = [(Place.of(xcom), Record.from_json(xcom.value)) for xcom in session.scalars(wanted)]
+        found = [
+            (TaskInstanceKey.of(xcom), BuildRecord.from_json(xcom.value))
+            for xcom in session.scalars(wanted)
+        ]
     return [(place, record) for place, record in found if record and record.build_id == build_id]
 
 
-def kept(user: Any) -> tuple[list[Kept], list[Kept]]:
+def listed_builds(user: Any) -> tuple[list[ListedBuild], list[ListedBuild]]:
     """Give the builds that tasks wait for, and the latest others, of Dags the viewer may read."""
     dag_ids = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
     over = TaskInstance.state.in_(State.finished)
-    waited = _listed(dag_ids, ~over | TaskInstance.state.is_(None), WAITED_FOR)
-    return waited, _listed(dag_ids, over, RECENT)
+    waited = _listed(dag_ids, ~over | TaskInstance.state.is_(None), MAX_WAITED)
+    return waited, _listed(dag_ids, over, MAX_RECENT)
 
 
-def _listed(dag_ids: set[str], condition: Any, limit: int) -> list[Kept]:
+def _listed(dag_ids: set[str], condition: Any, limit: int) -> list[ListedBuild]:
     names = ("dag_id", "run_id", "task_id", "map_index")
     same = and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
     wanted = (
@@ -148,11 +161,11 @@ def _listed(dag_ids: set[str], condition: Any, limit: int) -> list[Kept]:
     with create_session() as session:
         rows = session.execute(wanted).all()
     return [
-        Kept(Place.of(row), record, row.state, row.timestamp, row.end_date)
+        ListedBuild(TaskInstanceKey.of(row), record, row.state, row.timestamp, row.end_date)
         for row in rows
-        if (record := Record.from_json(row.value))
+        if (record := BuildRecord.from_json(row.value))
     ]
 
 
-def _at(model: Any, place: Place) -> list[Any]:
+def _at(model: Any, place: TaskInstanceKey) -> list[Any]:
     return [getattr(model, name) == value for name, value in vars(place).items()]

@@ -14,7 +14,8 @@ from airflow_provider_buildpixel.plugins.receiver import Receiver
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from airflow_provider_buildpixel.plugins.reader import Reader
+    from airflow_provider_buildpixel.plugins.build_reader import PageReader
+
 
 HEADERS = {
     # The pages have the origin of Airflow's UI, whose session a foreign script could use.
@@ -46,7 +47,7 @@ class SafeHeaders:
         await self._app(scope, receive, send_safely)
 
 
-def build_app(receiver: Receiver | None = None, reader: Reader | None = None) -> FastAPI:
+def build_app(receiver: Receiver | None = None, reader: PageReader | None = None) -> FastAPI:
     """Make the app, without the routes that would describe it to everybody."""
     receiver = receiver or Receiver()
     routes = [Route("/webhooks/{conn_id}", receiver.receive, methods=["POST"])]
@@ -55,9 +56,9 @@ def build_app(receiver: Receiver | None = None, reader: Reader | None = None) ->
     )
     if AIRFLOW_V_3_1_PLUS:  # before, no page can tell who is looking: the cookie counts since 3.1
         from airflow_provider_buildpixel.plugins import pages
-        from airflow_provider_buildpixel.plugins.reader import Reader
+        from airflow_provider_buildpixel.plugins.build_reader import PageReader
 
-        app.include_router(pages.build_router(reader or Reader()))
+        app.include_router(pages.build_router(reader or PageReader()))
         for refusal in (401, 403):
             app.add_exception_handler(refusal, pages.log_in_first)
     app.add_middleware(SafeHeaders)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_buildpixel.exceptions import InvalidRequest
-from airflow_provider_buildpixel.hooks.connections import settings_of, warn_if_unverified
+from airflow_provider_buildpixel.hooks.connections import parse_connection, warn_if_unverified
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.client.aio import AsyncClient
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.aio import AsyncClient
+    from airflow_provider_buildpixel.api.settings import Settings
 
-NOBODY = "-"
+
+INVALID_ID = "-"
 """Looked up instead of what cannot be the id of a connection."""
 
 _CONN_ID = re.compile(r"[A-Za-z0-9_#!()\-.:\\]{1,250}")
@@ -31,8 +32,8 @@ def look_up(conn_id: str, only_type: str | None = None) -> Settings | None:
         is not meant for.
     """
     try:
-        conn = BaseHook.get_connection(conn_id if _CONN_ID.fullmatch(conn_id) else NOBODY)
-        return settings_of(conn) if only_type in {None, conn.conn_type} else None
+        conn = BaseHook.get_connection(conn_id if _CONN_ID.fullmatch(conn_id) else INVALID_ID)
+        return parse_connection(conn) if only_type in {None, conn.conn_type} else None
     except AirflowNotFoundException:
         return None
     except InvalidRequest as error:
@@ -40,7 +41,7 @@ def look_up(conn_id: str, only_type: str | None = None) -> Settings | None:
         return None
 
 
-class Clients:
+class ApiClients:
     """The clients of one worker process, by connection."""
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class Clients:
 
     async def of(self, conn_id: str, settings: Settings) -> AsyncClient:
         """Give the client of a connection; a new one where the connection has changed."""
-        from airflow_provider_buildpixel.client.aio import AsyncClient
+        from airflow_provider_buildpixel.api.aio import AsyncClient
 
         known = self._clients.get(conn_id)
         if known is not None and known.settings == settings:

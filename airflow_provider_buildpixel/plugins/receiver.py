@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from airflow_provider_buildpixel.core import webhooks
-from airflow_provider_buildpixel.core.calls import get_build
-from airflow_provider_buildpixel.core.text import plain
+from airflow_provider_buildpixel.api.endpoints import get_build
+from airflow_provider_buildpixel.api.text import plain
+from airflow_provider_buildpixel.asset_events import webhook
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound, UnexpectedAnswer
-from airflow_provider_buildpixel.plugins import events
-from airflow_provider_buildpixel.plugins.connections import Clients, look_up
+from airflow_provider_buildpixel.plugins import asset_events
+from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from airflow_provider_buildpixel.core.model import Build
-    from airflow_provider_buildpixel.core.settings import Settings
-    from airflow_provider_buildpixel.core.webhooks import Answer, Delivery
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.api.settings import Settings
+    from airflow_provider_buildpixel.asset_events.webhook import Delivery, WebhookAnswer
+
 
 T = TypeVar("T")
 
-AT_ONCE = 256
+MAX_DELIVERIES = 256
 """Deliveries that one process works on; more are told to come again."""
 
 THREADS = 4
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long to wait for what, in seconds.
 
     :param body: for a sender's body.
@@ -55,26 +56,26 @@ class Patience:
     :param rereads: between looks at a build that REST does not yet show as finished.
     """
 
-    body: float = webhooks.BODY_PATIENCE
-    work: float = webhooks.PATIENCE
-    rereads: tuple[float, ...] = webhooks.REREADS
+    body: float = webhook.BODY_TIMEOUT
+    work: float = webhook.WORK_TIMEOUT
+    rereads: tuple[float, ...] = webhook.REREAD_PAUSES
 
 
 class Receiver:
     """The receiving end of one worker process of the API server."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, patience: Timeouts | None = None) -> None:
+        self._patience = patience or Timeouts()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="buildpixel-webhooks")
-        self._clients = Clients()
-        self._under_way: dict[tuple[str, ...], asyncio.Task[Answer]] = {}
+        self._clients = ApiClients()
+        self._under_way: dict[tuple[str, ...], asyncio.Task[WebhookAnswer]] = {}
 
     async def receive(self, request: Request) -> Response:
         """Answer ``POST /buildpixel/webhooks/<connection id>``."""
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
-            answer = webhooks.TOO_SLOW  # nobody reads it
+            answer = webhook.TOO_SLOW  # nobody reads it
         return _response(answer)
 
     async def close(self) -> None:
@@ -84,7 +85,7 @@ class Receiver:
         await self._clients.close()
         self._threads.shutdown(wait=False)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> WebhookAnswer:
         body = await _body(request, self._patience.body)
         if not isinstance(body, bytes):
             return body
@@ -92,46 +93,46 @@ class Receiver:
         settings = await self._in_thread(look_up, conn_id)
         secrets = settings.webhook_secrets if settings else ()
         signature = request.headers.get("x-buildpixel-signature")
-        if not webhooks.genuine(body, signature, secrets) or settings is None:
+        if not webhook.verify_signature(body, signature, secrets) or settings is None:
             del body  # a flood of forgeries shall not be kept while it waits
             _log_refusal(conn_id, settings)
-            await asyncio.sleep(webhooks.refusal_pause(time.monotonic() - started))
-            return webhooks.REFUSED
+            await asyncio.sleep(webhook.refusal_pause(time.monotonic() - started))
+            return webhook.REFUSED
         return await self._act_on(body, conn_id, settings)
 
-    async def _act_on(self, body: bytes, conn_id: str, settings: Settings) -> Answer:
+    async def _act_on(self, body: bytes, conn_id: str, settings: Settings) -> WebhookAnswer:
         try:
-            delivery = webhooks.Delivery.from_body(body)
+            delivery = webhook.Delivery.from_body(body)
         except UnexpectedAnswer as error:
             log.warning("Webhook for connection %s: %s", conn_id, error)
-            return webhooks.UNREADABLE
+            return webhook.UNREADABLE
         if not delivery.finished:
-            return webhooks.IGNORED
+            return webhook.IGNORED
         task = self._task(conn_id, settings, delivery)
         if task is None:
-            return webhooks.LATER
+            return webhook.LATER
         await asyncio.wait([task], timeout=self._patience.work)
-        return task.result() if task.done() else webhooks.LATER
+        return task.result() if task.done() else webhook.LATER
 
     def _task(
         self, conn_id: str, settings: Settings, delivery: Delivery
-    ) -> asyncio.Task[Answer] | None:
+    ) -> asyncio.Task[WebhookAnswer] | None:
         """Give the work on a delivery: retries that come meanwhile share it."""
         key = (conn_id, *delivery.key)
         task = self._under_way.get(key)
-        if task is None and len(self._under_way) < AT_ONCE:
+        if task is None and len(self._under_way) < MAX_DELIVERIES:
             task = asyncio.get_running_loop().create_task(self._take(conn_id, settings, delivery))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return task
 
-    async def _take(self, conn_id: str, settings: Settings, delivery: Delivery) -> Answer:
+    async def _take(self, conn_id: str, settings: Settings, delivery: Delivery) -> WebhookAnswer:
         try:
             build = await self._finished(conn_id, settings, delivery.build_id)
         except BuildPixelError as error:
             log.warning("Webhook for connection %s: %s", conn_id, error)
-            return webhooks.answer_to(error, delivery, datetime.now(UTC))
-        objection = webhooks.objection(build, datetime.now(UTC))
+            return webhook.answer_to(error, delivery, datetime.now(UTC))
+        objection = webhook.rejection(build, datetime.now(UTC))
         if objection is not None:
             log.warning(
                 "Webhook for connection %s says that %s has ended; BuildPixel says %s since %s",
@@ -141,7 +142,7 @@ class Receiver:
                 build.finished_at or build.created_at,
             )
             return objection
-        return await self._in_thread(events.record, settings, build)
+        return await self._in_thread(asset_events.record, settings, build)
 
     async def _finished(self, conn_id: str, settings: Settings, build_id: str) -> Build:
         """Read the build; again for some seconds where REST lags behind the webhook."""
@@ -150,7 +151,7 @@ class Receiver:
             try:
                 build = await client.perform(get_build(build_id))
             except NotFound:
-                if count >= webhooks.ABSENT_REREADS:
+                if count >= webhook.MAX_NOT_FOUND_READS:
                     raise
             else:
                 if build.status.terminal:
@@ -162,21 +163,21 @@ class Receiver:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
-async def _body(request: Request, patience: float) -> bytes | Answer:
+async def _body(request: Request, patience: float) -> bytes | WebhookAnswer:
     """Read the body, as far as it may be read."""
-    if not webhooks.json_announced(request.headers.get("content-type")):
-        return webhooks.NOT_JSON
-    if webhooks.too_long(request.headers.get("content-length")):
-        return webhooks.TOO_LARGE
+    if not webhook.is_json(request.headers.get("content-type")):
+        return webhook.NOT_JSON
+    if webhook.is_too_long(request.headers.get("content-length")):
+        return webhook.TOO_LARGE
     body = bytearray()
     try:
         async with asyncio.timeout(patience):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > webhooks.MAX_BODY:
-                    return webhooks.TOO_LARGE
+                if len(body) > webhook.MAX_BODY:
+                    return webhook.TOO_LARGE
     except TimeoutError:
-        return webhooks.TOO_SLOW
+        return webhook.TOO_SLOW
     return bytes(body)
 
 
@@ -188,10 +189,10 @@ def _log_refusal(conn_id: str, settings: Settings | None) -> None:
     log.warning("Refused a webhook for connection %s: %s", plain(conn_id, 100), reason)
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: WebhookAnswer) -> Response:
     headers = {"Cache-Control": "no-store"}
     if answer.retry_after is not None:
         headers["Retry-After"] = str(answer.retry_after)
-    if answer in {webhooks.TOO_LARGE, webhooks.TOO_SLOW, webhooks.NOT_JSON}:
+    if answer in {webhook.TOO_LARGE, webhook.TOO_SLOW, webhook.NOT_JSON}:
         headers["Connection"] = "close"  # the rest of the body is not read
     return JSONResponse({"outcome": answer.outcome}, answer.status, headers)

@@ -49,7 +49,7 @@ class Sandbox:
     :param webhook_pause: real seconds before a webhook is tried again; doubled each time.
     """
 
-    def __init__(  # noqa: PLR0913  see above
+    def __init__(
         self,
         port: int = 0,
         speed: float = 1.0,

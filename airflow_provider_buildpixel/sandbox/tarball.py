@@ -147,7 +147,7 @@ def _first_entry(layout: Layout) -> bytes:
 
 @lru_cache(maxsize=1)
 def _noise() -> bytes:
-    return random.Random(20260510).randbytes(PAYLOAD)  # noqa: S311  content, not a secret
+    return random.Random(20260510).randbytes(PAYLOAD)
 
 
 @lru_cache(maxsize=1)

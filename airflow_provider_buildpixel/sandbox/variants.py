@@ -170,7 +170,7 @@ class Variants:
     @classmethod
     def random(cls, seed: int) -> Variants:
         """Return a reading in which every point is drawn by lot."""
-        chance = random.Random(seed)  # noqa: S311  a lot, not a secret
+        chance = random.Random(seed)
         return cls(**{name: chance.choice(values) for name, values in cls.points().items()})
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class World:
         self.plans = Plans(default_plan)
         self.agenda = Agenda()
         self.lock = threading.RLock()
-        self.chance = random.Random(seed)  # noqa: S311  for repeatable worlds, not for secrets
+        self.chance = random.Random(seed)
         self.signer = Signer(self.chance.randbytes(16))
         self.ids = Ids(self.chance, LETTERS if variants.ids == "letters" else PUNCTUATED)
         self.organizations: dict[str, Organization] = {}

@@ -16,9 +16,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_buildpixel.core import verdict, waiting
-from airflow_provider_buildpixel.core.search import Search, Sweep
-from airflow_provider_buildpixel.core.verdict import Fail, Follow, Skip, Succeed
+from airflow_provider_buildpixel.api.paging import ListScan
+from airflow_provider_buildpixel.builds import outcome
+from airflow_provider_buildpixel.builds.outcome import Fail, FollowNewer, Skip, Succeed
+from airflow_provider_buildpixel.builds.search import BuildQuery, NewestMatch
 from airflow_provider_buildpixel.exceptions import (
     BuildPixelError,
     InvalidRequest,
@@ -27,10 +28,11 @@ from airflow_provider_buildpixel.exceptions import (
 )
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 from airflow_provider_buildpixel.links.buildpixel import BuildPixelBuildLink
-from airflow_provider_buildpixel.operators import waits
-from airflow_provider_buildpixel.operators.waits import Progress
-from airflow_provider_buildpixel.sensors import early
+from airflow_provider_buildpixel.sensors import start_trigger
+from airflow_provider_buildpixel.tasks import waiting
+from airflow_provider_buildpixel.tasks.deadlines import WaitProgress
 from airflow_provider_buildpixel.triggers.buildpixel import BuildPixelBuildTrigger
+from airflow_provider_buildpixel.waits import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import StartTriggerArgs
 
-    from airflow_provider_buildpixel.core.deadlines import Deadlines
-    from airflow_provider_buildpixel.core.model import Build
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.tasks.deadlines import Deadlines
+
 
 __all__ = ["BuildPixelBuildSensor"]
 
@@ -83,7 +86,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
     operator_extra_links = (BuildPixelBuildLink(),)
     ui_color = "#e8e3ff"
 
-    def __init__(  # noqa: PLR0913  # the public interface
+    def __init__(  # the public interface
         self,
         *,
         build_id: str | None = None,
@@ -112,8 +115,10 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.on_superseded = on_superseded
         self.stream_logs = stream_logs
-        self._search: Search | None = None
-        self.start_from_trigger = start_from_trigger and deferrable and early.can_start(build_id)
+        self._search: BuildQuery | None = None
+        self.start_from_trigger = (
+            start_from_trigger and deferrable and start_trigger.can_start_from_trigger(build_id)
+        )
         if self.start_from_trigger:
             self.start_trigger_args = self._start_args()
 
@@ -126,10 +131,10 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         """Wait: by poking, or in the triggerer."""
         self._check()
         try:
-            with waits.softly(self):
+            with waiting.skip_on_soft_fail(self):
                 if not self.deferrable:
                     return super().execute(context)
-                return self._wait(context, self.build_id, Progress.of(context))
+                return self._wait(context, self.build_id, WaitProgress.of(context))
         finally:
             self.hook.close()
 
@@ -151,13 +156,13 @@ class BuildPixelBuildSensor(BaseSensorOperator):
             self.log.warning("The wait was broken off: %s", event.get("message"))
         known = self.build_id or event.get("build_id")
         try:
-            with waits.softly(self):
-                return self._wait(context, known, Progress.from_json(context, progress))
+            with waiting.skip_on_soft_fail(self):
+                return self._wait(context, known, WaitProgress.from_json(context, progress))
         finally:
             self.hook.close()
 
     def _start_args(self) -> StartTriggerArgs:
-        return early.start_args(
+        return start_trigger.start_args(
             BuildPixelBuildTrigger,
             float(self.timeout),
             build_id=self.build_id,
@@ -165,16 +170,16 @@ class BuildPixelBuildSensor(BaseSensorOperator):
             channel=self.channel,
             poll_interval=self._interval,
             stream_logs=self.stream_logs,
-            patient=True,
+            wait_until_exists=True,
         )
 
     def _check(self) -> None:
-        waiting.checked(self.channel, self._interval, self.stream_logs)
-        waiting.one_of("on_superseded", self.on_superseded, verdict.ON_SUPERSEDED)
+        parameters.check_wait(self.channel, self._interval, self.stream_logs)
+        parameters.check_choice("on_superseded", self.on_superseded, outcome.ON_SUPERSEDED)
         if self.build_id is None and not self.project:
             raise InvalidRequest("the sensor needs a build_id, or a project and what fits of it")
         named = {name: getattr(self, name) for name in ("build_id", "project", "build_setting")}
-        waiting.rendered(**named, branch=self.branch, commit=self.commit)
+        parameters.check_rendered(**named, branch=self.branch, commit=self.commit)
         for name, value in named.items():
             if isinstance(value, str) and not value.strip():
                 raise InvalidRequest(f"{name} is empty; check what its template rendered to")
@@ -186,7 +191,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         poke: Any = self.poke_interval
         return min(30.0, float(poke.total_seconds() if isinstance(poke, timedelta) else poke))
 
-    def _searched(self) -> Search:
+    def _searched(self) -> BuildQuery:
         """Resolve the names once."""
         if self._search is None:
             project = self.hook.find_project(self.project or "")
@@ -196,21 +201,21 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 else None
             )
             branch, commit = ((value or "").strip() or None for value in (self.branch, self.commit))
-            self._search = Search(project.id, setting.id if setting else None, branch, commit)
+            self._search = BuildQuery(project.id, setting.id if setting else None, branch, commit)
         return self._search
 
     def _look(self, build_id: str | None) -> Build | None:
         """Read once, over a token that was replaced; trouble that may pass counts as not yet."""
-        from airflow_provider_buildpixel.core.watch import hopeless  # not for parsing Dags
+        from airflow_provider_buildpixel.api.retry import is_permanent  # not for parsing Dags
 
         try:
             return self._read(build_id)
         except Unauthorized:
-            if not waits.renewed(self):
+            if not waiting.refresh_token(self):
                 raise
             return self._look(build_id)
         except BuildPixelError as error:
-            if hopeless(error) or isinstance(error, NotFound):
+            if is_permanent(error) or isinstance(error, NotFound):
                 raise
             self.log.warning("The build could not be read this time: %s", error)
             return None
@@ -219,7 +224,9 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         """Give the build as it is now, None if there is none yet."""
         if build_id is None:
             search = self._searched()
-            found = self.hook.client.search(Sweep(search), search)
+            match = NewestMatch(search)
+            self.hook.client.scan(ListScan(search.listed, match.take))
+            found = match.found
             if found is None:
                 self.log.info("There is not yet %s", search.title)
                 return None
@@ -233,28 +240,30 @@ class BuildPixelBuildSensor(BaseSensorOperator):
     def _judged(self, context: Context, build: Build) -> dict[str, Any] | None:
         """Give the facts of a build that succeeded, None while it has not ended."""
         url = self.hook.settings.build_page(build.id, build.project_id)
-        waits.publish(context, self.hook, build)
-        match verdict.verdict(build, self.on_superseded):
+        waiting.publish(context, self.hook, build)
+        match outcome.outcome_of(build, self.on_superseded):
             case None:
                 self.log.info("%s is %s", build.title, build.status)
                 return None
             case Succeed():
                 facts = build.facts(url)
-                waits.announce(context, self.outlets or (), facts)
+                waiting.add_to_asset_events(context, self.outlets or (), facts)
                 return facts
             case Skip():
                 raise AirflowSkipException(f"{build.title} was superseded")
-            case Follow():
+            case FollowNewer():
                 return self._followed(context, build, url)
             case Fail():
                 raise self._failure(build, url)
 
     def _followed(self, context: Context, build: Build, url: str | None) -> dict[str, Any] | None:
-        from airflow_provider_buildpixel.client.dispatching import successor  # loads requests
+        from airflow_provider_buildpixel.builds.dispatch_loop import (
+            find_newer_build,  # loads requests
+        )
 
         seen = build
-        for _ in range(verdict.MAX_FOLLOWED):
-            newer = successor(self.hook.client, seen, patient=True)
+        for _ in range(outcome.MAX_FOLLOWED):
+            newer = find_newer_build(self.hook.client, seen, retry=True)
             if newer is None:
                 break
             self.log.warning("%s was superseded: following %s", seen.title, newer.title)
@@ -262,14 +271,14 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 self.build_id = newer.id
                 return self._judged(context, self.hook.get_build(newer.id))
             seen = newer
-        raise verdict.superseded(build, None, url)
+        raise outcome.superseded_error(build, None, url)
 
     def _failure(self, build: Build, url: str | None) -> BuildPixelError:
         if build.status.superseded:
-            return verdict.superseded(build, waits.newer(self, build), url)
-        return verdict.failed(build, url)
+            return outcome.superseded_error(build, waiting.find_newer(self, build), url)
+        return outcome.failure_error(build, url)
 
-    def _wait(self, context: Context, build_id: str | None, progress: Progress) -> Any:
+    def _wait(self, context: Context, build_id: str | None, progress: WaitProgress) -> Any:
         """Conclude, or defer until there is news."""
         build = self._look(self.build_id)
         if build is None and build_id != self.build_id:
@@ -284,7 +293,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         self._defer(self.build_id or (build.id if build else None), deadlines, progress)
         return None
 
-    def _deadlines(self, progress: Progress) -> Deadlines:
+    def _deadlines(self, progress: WaitProgress) -> Deadlines:
         return replace(progress, dispatched_at=progress.started_at).deadlines(
             timeout=float(self.timeout),
             queue_timeout=None,
@@ -298,7 +307,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         )
         raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
-    def _defer(self, build_id: str | None, deadlines: Deadlines, progress: Progress) -> None:
+    def _defer(self, build_id: str | None, deadlines: Deadlines, progress: WaitProgress) -> None:
         self.defer(
             trigger=BuildPixelBuildTrigger(
                 build_id=build_id,
@@ -307,11 +316,11 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 poll_interval=self._interval,
                 deadline=deadlines.until,
                 stream_logs=self.stream_logs,
-                **waits.hold(),
-                search=None if build_id else self._searched().to_json(),
-                patient=True,
+                **waiting.resume_delay(),
+                query=None if build_id else self._searched().to_json(),
+                wait_until_exists=True,
             ),
             method_name="execute_complete",
             kwargs={"progress": progress.next_round().to_json()},
-            timeout=waits.patience(deadlines, time.time()),
+            timeout=waiting.deferral_timeout(deadlines, time.time()),
         )

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_buildpixel.core.waiting import Wait
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
-from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
-from airflow_provider_buildpixel.hooks.metrics import report
+from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
+from airflow_provider_buildpixel.hooks.metrics import report_metrics
+from airflow_provider_buildpixel.waits.wait import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_buildpixel.core.narration import Record
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.settings import Settings
+    from airflow_provider_buildpixel.waits.reporter import LogMessage
+
 
 LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-LATE = 60.0
+RESTART_AFTER = 60.0
 """Seconds after the deferral from which the start of a trigger is taken for a restart."""
 
-LONGEST_HOLD = 60.0
+MAX_RESUME_DELAY = 60.0
 """Seconds: worker and triggerer may disagree about the time."""
 
 DEFAULTS: dict[str, Any] = {
@@ -35,9 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "queue_deadline": None,
     "stream_logs": "all",
     "not_before": None,
-    "hold": 0.0,
-    "search": None,
-    "patient": False,
+    "resume_delay": 0.0,
+    "query": None,
+    "wait_until_exists": False,
 }
 
 
@@ -48,7 +49,7 @@ class BuildPixelBuildTrigger(BaseTrigger):
     the build's terminal status, ``timeout``, or ``error`` with a ``message``. Whoever it wakes
     reads the build again.
 
-    :param build_id: the build; None with ``search``.
+    :param build_id: the build; None with ``query``.
     :param buildpixel_conn_id: the Airflow connection; no secret is stored with a trigger.
     :param channel: ``auto``, ``socketio`` or ``polling``; None for the connection's.
     :param poll_interval: seconds between reads while polling.
@@ -57,13 +58,13 @@ class BuildPixelBuildTrigger(BaseTrigger):
     :param stream_logs: ``all``, ``warn``, ``error`` or None: which log lines go to the task's log.
     :param not_before: seconds since the epoch before which no event is sent: Airflow can take a
         task that comes back within seconds of its deferral for a failed one.
-    :param hold: seconds after the trigger's start before which no event is sent, for the same
+    :param resume_delay: seconds after the trigger's start before which no event is sent, for the same
         reason: Airflow may have taken its time to store the deferral.
-    :param search: instead of a build id, the fields of the build to look for.
-    :param patient: wait for a build that is not there (yet) like for any other.
+    :param query: instead of a build id, the fields of the build to look for.
+    :param wait_until_exists: wait for a build that is not there (yet) like for any other.
     """
 
-    def __init__(  # noqa: PLR0913  # Airflow stores each by its name
+    def __init__(  # Airflow stores each by its name
         self,
         *,
         build_id: str | None = None,
@@ -74,9 +75,9 @@ class BuildPixelBuildTrigger(BaseTrigger):
         queue_deadline: float | None = None,
         stream_logs: str | None = "all",
         not_before: float | None = None,
-        hold: float = 0.0,
-        search: dict[str, Any] | None = None,
-        patient: bool = False,
+        resume_delay: float = 0.0,
+        query: dict[str, Any] | None = None,
+        wait_until_exists: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.build_id = build_id
@@ -87,9 +88,9 @@ class BuildPixelBuildTrigger(BaseTrigger):
         self.queue_deadline = queue_deadline
         self.stream_logs = stream_logs
         self.not_before = not_before
-        self.hold = hold
-        self.search = search
-        self.patient = patient
+        self.resume_delay = resume_delay
+        self.query = query
+        self.wait_until_exists = wait_until_exists
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what is stored: what differs from the defaults, so that old rows stay loadable."""
@@ -109,7 +110,9 @@ class BuildPixelBuildTrigger(BaseTrigger):
         except (BuildPixelError, AirflowNotFoundException) as error:
             # That the connection is not there can pass, too: the task looks for itself.
             event = {"build_id": self.build_id, "status": "error", "message": str(error)}
-        await asyncio.sleep(min(LONGEST_HOLD, self._held(time.monotonic() - started)))
+        await asyncio.sleep(
+            min(MAX_RESUME_DELAY, self._remaining_delay(time.monotonic() - started))
+        )
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # 2.11's is untyped
 
     async def on_kill(self) -> None:
@@ -118,13 +121,13 @@ class BuildPixelBuildTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         """Wait, over a token that is replaced meanwhile, however often."""
-        settings = await settings_for(self.buildpixel_conn_id)
+        settings = await get_settings_async(self.buildpixel_conn_id)
         warn_if_unverified(settings, self.buildpixel_conn_id, self.log)
         while True:
             try:
                 return await self._wait_with(settings)
             except Unauthorized:
-                replaced = await settings_for(self.buildpixel_conn_id, refused=settings)
+                replaced = await get_settings_async(self.buildpixel_conn_id, refused=settings)
                 if replaced.token == settings.token:
                     raise
             self.log.info(
@@ -134,16 +137,20 @@ class BuildPixelBuildTrigger(BaseTrigger):
 
     async def _wait_with(self, settings: Settings) -> dict[str, Any]:
         # Workers and Dag processors import this module too, and never get here.
-        from airflow_provider_buildpixel.client.hub import shared  # settings_for has loaded it
-        from airflow_provider_buildpixel.core.search import Search
-        from airflow_provider_buildpixel.core.watch import Done
+        from airflow_provider_buildpixel.builds.search import BuildQuery
+        from airflow_provider_buildpixel.waits.actions import Done
+        from airflow_provider_buildpixel.waits.monitor import (
+            monitor_for,  # settings_for has loaded it
+        )
 
-        async with shared(settings, report) as hub:
+        async with monitor_for(settings, report_metrics) as monitor:
             if self.build_id is None:
-                self.build_id = await hub.find(Search.from_json(self.search), self._looking())
+                self.build_id = await monitor.find(
+                    BuildQuery.from_json(self.query), self._looking()
+                )
             if self.build_id is None:
                 return {"build_id": None, "status": "timeout"}
-            end = await hub.wait(self._of(self.build_id, settings), self._tell)
+            end = await monitor.wait(self._of(self.build_id, settings), self._tell)
         status = str(end.build.status) if isinstance(end, Done) else "timeout"
         return {"build_id": self.build_id, "status": status}
 
@@ -156,21 +163,21 @@ class BuildPixelBuildTrigger(BaseTrigger):
             queue_deadline=self.queue_deadline,
             stream=self.stream_logs,
             resumed=self._resumed,
-            patient=self.patient,
+            wait_until_exists=self.wait_until_exists,
         )
 
     @property
     def _resumed(self) -> bool:
         """Whether this looks like a new start of the same wait, after the triggerer ended."""
-        return self.not_before is not None and time.time() - self.not_before > LATE
+        return self.not_before is not None and time.time() - self.not_before > RESTART_AFTER
 
     def _looking(self) -> Wait:
         return Wait("", poll_interval=self.poll_interval, deadline=self.deadline)
 
-    def _held(self, running: float) -> float:
+    def _remaining_delay(self, running: float) -> float:
         """Give the seconds for which the event is still held back."""
         left = 0.0 if self.not_before is None else self.not_before - time.time()
-        return max(0.0, left, self.hold - running)
+        return max(0.0, left, self.resume_delay - running)
 
-    def _tell(self, record: Record) -> None:
+    def _tell(self, record: LogMessage) -> None:
         self.log.log(LEVELS[record.level], "%s", record.text)

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_buildpixel.core import cursor, names
-from airflow_provider_buildpixel.core.cursor import Cursor, Interest
-from airflow_provider_buildpixel.core.model import LIVE_STATUSES
-from airflow_provider_buildpixel.core.webhooks import tidings
+from airflow_provider_buildpixel.api.model import LIVE_STATUSES
+from airflow_provider_buildpixel.asset_events import cursor
+from airflow_provider_buildpixel.asset_events.cursor import BuildFilter, Cursor
+from airflow_provider_buildpixel.asset_events.webhook import event_payload
+from airflow_provider_buildpixel.builds import lookup
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
-from airflow_provider_buildpixel.hooks.connections import settings_for, warn_if_unverified
+from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
-    from airflow_provider_buildpixel.client.looks import Look, Looks
-    from airflow_provider_buildpixel.core.model import Build
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.api.settings import Settings
+    from airflow_provider_buildpixel.asset_events.poller import BuildPoller, PollResult
+
 
 DEFAULTS: dict[str, Any] = {
     "project": None,
@@ -36,10 +38,10 @@ DEFAULTS: dict[str, Any] = {
     "catch_up": 500,
 }
 
-HANDOVER = 2.5
+SAVE_DELAY = 2.5
 """Seconds until an event is in Airflow's database: a cursor saved earlier could lose it."""
 
-ABSENCES = 5
+MAX_NOT_FOUND = 5
 """Looks in which a build that was seen answers 404 before it is taken for deleted."""
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
     :param catch_up: builds that are told at most of those that ended while nobody looked.
     """
 
-    handover = HANDOVER
+    handover = SAVE_DELAY
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         catch_up: int = 500,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        if build_setting and not project and not names.like_id(str(build_setting)):
+        if build_setting and not project and not lookup.looks_like_id(str(build_setting)):
             raise ValueError("build_setting is looked for in a project: give the project too")
         if not poll_interval > 0:
             raise ValueError("poll_interval is seconds above 0")
@@ -88,7 +90,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         self.statuses = list(statuses)
         self.poll_interval = poll_interval
         self.catch_up = catch_up
-        self._interest: Interest | None = None
+        self._interest: BuildFilter | None = None
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
         self._absences: Counter[str] = Counter()
@@ -105,10 +107,10 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         return ("buildpixel", self.buildpixel_conn_id, self.poll_interval)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Look]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
         """Look at the list of builds until nobody watches any more."""
         interval = float(kwargs.get("poll_interval", DEFAULTS["poll_interval"]))
-        poll, failures = _Poll(kwargs["buildpixel_conn_id"]), 0
+        poll, failures = _SharedPoll(kwargs["buildpixel_conn_id"]), 0
         try:
             while True:
                 trouble = None
@@ -118,13 +120,13 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
                 except BuildPixelError as error:
                     trouble, failures = error, failures + 1
                     log.warning("Cannot look for finished builds: %s", error)
-                spread = random.random()  # noqa: S311  # looks of many triggerers drift apart
-                await asyncio.sleep(cursor.pause(interval, failures, trouble, spread))
+                spread = random.random()  # looks of many triggerers drift apart
+                await asyncio.sleep(cursor.next_pause(interval, failures, trouble, spread))
         finally:
             await poll.close()
 
     async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Look]
+        self, shared_stream: AsyncIterator[PollResult]
     ) -> AsyncIterator[TriggerEvent]:
         """Tell of the builds that this watcher wants and has not told of yet."""
         async for look in shared_stream:
@@ -132,7 +134,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             try:
                 async for build in self._news(look):
                     told = True
-                    payload = tidings(build, look.page(build))
+                    payload = event_payload(build, look.page(build))
                     yield TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's
             except BuildPixelError as error:  # the next look goes on where this one ended
                 self.log.warning("Cannot tell which builds have finished: %s", error)
@@ -147,7 +149,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             async for event in self.filter_shared_stream(looks):
                 yield event
 
-    async def _news(self, look: Look) -> AsyncIterator[Build]:
+    async def _news(self, look: PollResult) -> AsyncIterator[Build]:
         """Give the builds to tell of, each of which is settled once it has been taken."""
         interest = self._interest = self._interest or await self._resolve()
         builds = await self._shown(look, interest)
@@ -160,11 +162,11 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
                 continue
             if full is not None and not interest.ended(full):
                 continue  # the list was wrong, or this answer is: it stays open
-            if full is not None and interest.tells(full):
+            if full is not None and interest.selects(full):
                 yield full
             self._cursor = self._cursor.settle(build_id)
 
-    async def _shown(self, look: Look, interest: Interest) -> list[Build]:
+    async def _shown(self, look: PollResult, interest: BuildFilter) -> list[Build]:
         """Give what the list shows, what it leaves out, and at first what was missed before."""
         builds = list(look.builds)
         if self._cursor is None and (known := await self._load()) is not None:
@@ -177,7 +179,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             builds += await self._unseen(look, unseen)
         return builds
 
-    async def _unseen(self, look: Look, build_ids: list[str]) -> list[Build]:
+    async def _unseen(self, look: PollResult, build_ids: list[str]) -> list[Build]:
         found = await asyncio.gather(*map(look.read, build_ids))
         for build_id, build in zip(build_ids, found, strict=True):
             if build is None and self._cursor is not None and self._gone(build_id):
@@ -187,20 +189,20 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
     def _gone(self, build_id: str) -> bool:
         """Count one more 404 of a build; tell whether it is deleted, and not just not there yet."""
         self._absences[build_id] += 1
-        if self._absences[build_id] < ABSENCES:
+        if self._absences[build_id] < MAX_NOT_FOUND:
             return False
         del self._absences[build_id]
         return True
 
     def _bounded(self, ended: list[str]) -> list[str]:
-        skipped, kept = cursor.bounded(ended, self.catch_up)
+        skipped, kept = cursor.split_at_limit(ended, self.catch_up)
         if skipped and self._cursor is not None:
             self.log.warning("%d builds ended unseen; the oldest are not told of", len(ended))
             for build_id in skipped:
                 self._cursor = self._cursor.settle(build_id)
         return kept
 
-    async def _resolve(self) -> Interest:
+    async def _resolve(self) -> BuildFilter:
         """Turn what a Dag author wrote into ids."""
         project, setting = self.project, self.build_setting
         async with BuildPixelAsyncHook(self.buildpixel_conn_id) as hook:
@@ -209,7 +211,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             if project is not None and setting is not None:
                 setting = (await hook.find_build_setting(project, setting)).id
         chosen = None if setting is None else str(setting)
-        return Interest(project, chosen, self.branch, tuple(self.statuses))
+        return BuildFilter(project, chosen, self.branch, tuple(self.statuses))
 
     async def _load(self) -> Cursor | None:
         stored = [await store.aget(self._key) for store in self._stores()]
@@ -236,35 +238,35 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         if stores is None:
             return []
         # The public methods serve a single asset, and the accessors cannot be iterated.
-        return [*stores._by_name.values(), *stores._by_uri.values()]  # noqa: SLF001  # see above
+        return [*stores._by_name.values(), *stores._by_uri.values()]  # see above
 
 
-class _Poll:
+class _SharedPoll:
     """The looks of one connection, which may get another token meanwhile."""
 
     def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
-        self._looks: Looks | None = None
+        self._looks: BuildPoller | None = None
 
-    async def look(self) -> Look:
-        looks = await self._current(await settings_for(self._conn_id))
+    async def look(self) -> PollResult:
+        looks = await self._current(await get_settings_async(self._conn_id))
         try:
             return await looks.look()
         except Unauthorized:
-            replaced = await settings_for(self._conn_id, refused=looks.settings)
+            replaced = await get_settings_async(self._conn_id, refused=looks.settings)
             if replaced == looks.settings:
                 raise
         log.info("The token was refused, and the connection has a new one: going on with it")
         return await (await self._current(replaced)).look()
 
-    async def _current(self, settings: Settings) -> Looks:
-        from airflow_provider_buildpixel.client.looks import Looks  # loads aiohttp
+    async def _current(self, settings: Settings) -> BuildPoller:
+        from airflow_provider_buildpixel.asset_events.poller import BuildPoller  # loads aiohttp
 
         known = self._looks
         if known is not None and known.settings == settings:
             return known
         warn_if_unverified(settings, self._conn_id, log)
-        self._looks = Looks(settings, known.newest if known is not None else "")
+        self._looks = BuildPoller(settings, known.newest if known is not None else "")
         if known is not None:
             await known.close()
         return self._looks

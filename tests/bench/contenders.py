@@ -29,7 +29,7 @@ class Counting:
 
     def msg(self, *_: Any, **__: Any) -> None:
         """Count a line."""
-        global LINES  # noqa: PLW0603  # the logger is one for the process, as is the count
+        global LINES  # the logger is one for the process, as is the count
         LINES += 1
 
     log = debug = info = warning = warn = error = critical = exception = msg

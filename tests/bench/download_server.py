@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
                     due = began + (at - first) / (self.rate * MIB)
                     time.sleep(max(0.0, due - time.monotonic()))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as it is inherited
+    def log_message(self, format: str, *args: object) -> None:  # as it is inherited
         """Say nothing."""
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     Handler.path_of_file, Handler.md5 = Path(sys.argv[1]), sys.argv[2]
     Handler.rate = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     server = Server(("127.0.0.1", 0), Handler)
-    print(server.server_port, flush=True)  # noqa: T201  # whoever started it reads this
+    print(server.server_port, flush=True)  # whoever started it reads this
     server.serve_forever()
 
 

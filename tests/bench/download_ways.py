@@ -50,7 +50,9 @@ def hook(base: str, destination: str, connections: int) -> None:
 
 def operator(base: str, destination: str, connections: int) -> None:
     """Do it with the operator."""
-    from airflow_provider_buildpixel.operators.buildpixel import BuildPixelDownloadArtifactOperator
+    from airflow_provider_buildpixel.operators.download import (
+        BuildPixelDownloadArtifactOperator,
+    )
 
     os.environ["AIRFLOW_CONN_BUILDPIXEL_DEFAULT"] = _connection(base)
     task = BuildPixelDownloadArtifactOperator(
@@ -101,11 +103,12 @@ def warm(destination: str) -> None:
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_buildpixel.client import download, extraction
+    from airflow_provider_buildpixel.downloads import download
+    from airflow_provider_buildpixel.downloads.destinations import archive
     from airflow_provider_buildpixel.hooks import downloads
     from airflow_provider_buildpixel.operators import buildpixel
 
-    for module in (requests, download, extraction, downloads, buildpixel):
+    for module in (requests, download, archive, downloads, buildpixel):
         logging.getLogger(module.__name__)
     get_hook_lineage_collector()  # type: ignore[no-untyped-call]  # loads plugins, as each task does
     if destination.startswith("s3:"):
@@ -124,7 +127,7 @@ def main() -> None:
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     found = {"wall": wall, "cpu": cpu, "grown": memory.grown(), "peak": after.ru_maxrss * 1024}
-    print(json.dumps(found))  # noqa: T201  # the benchmark reads this
+    print(json.dumps(found))  # the benchmark reads this
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def compared(n: int, rest: int) -> Found | None:
 # The lines of the tables.
 
 
-def asked(found: Found, phase: str) -> int:
+def requests_in(found: Found, phase: str) -> int:
     """Give the number of requests of a phase."""
     return sum(found[f"{phase} server"]["requests"].values())
 
@@ -141,22 +141,22 @@ Row = tuple[str, Callable[[Found, Size], str]]
 ROWS: tuple[Row, ...] = (
     ("CPU to start a wait, ms", lambda f, s: f"{f['start cpu'] / s.n * 1000:.3f}"),
     ("RSS per wait, KiB", lambda f, s: f"{f['rss'] / s.n / 1024:.1f}"),
-    ("requests to start all", lambda f, _: f"{asked(f, 'start')}"),
+    ("requests to start all", lambda f, _: f"{requests_in(f, 'start')}"),
     ("HTTP connections", lambda f, _: f"{f['start server']['connections']}"),
     ("websockets", lambda f, _: f"{f['start server']['sockets']}"),
     ("idle: CPU s per 1 000 waits and min", lambda f, s: f"{idle_cpu(f, s.n):.4f}"),
-    ("idle: requests per minute", lambda f, _: f"{per_minute(f, asked(f, 'idle')):.0f}"),
+    ("idle: requests per minute", lambda f, _: f"{per_minute(f, requests_in(f, 'idle')):.0f}"),
     ("one ends: p50, ms", lambda f, _: f"{f['one p50'] * 1000:.2f}"),
     ("one ends: p99, ms", lambda f, _: f"{f['one p99'] * 1000:.2f}"),
     ("cut: all that ended known after, s", lambda f, _: f"{f['cut wall']:.2f}"),
-    ("cut: requests", lambda f, _: f"{asked(f, 'cut')} ({f['cut changed']} ended)"),
-    ("20 end: requests in 15 s", lambda f, _: f"{asked(f, 'some')}"),
+    ("cut: requests", lambda f, _: f"{requests_in(f, 'cut')} ({f['cut changed']} ended)"),
+    ("20 end: requests in 15 s", lambda f, _: f"{requests_in(f, 'some')}"),
     ("all end at once: last event, s", lambda f, _: f"{f['storm last']:.2f}"),
     (
         "all end at once: CPU per wait, ms",
         lambda f, _: f"{f['storm cpu'] / f['storm waits'] * 1000:.3f}",
     ),
-    ("all end at once: requests", lambda f, _: f"{asked(f, 'storm')}"),
+    ("all end at once: requests", lambda f, _: f"{requests_in(f, 'storm')}"),
     *(
         (f"longest hold of the loop, {phase}: CPU ms, of it the collector", lag)
         for phase in ("first", "start", "cut", "storm")
@@ -233,10 +233,10 @@ def goals(size: Size) -> Iterator[Goal]:
     yield Goal(
         "RSS per wait over the Event floor", 6, (ours["rss"] - size.event["rss"]) / n / 1024, " KiB"
     )
-    yield Goal("requests to start", 300, asked(ours, "start"))
-    yield Goal("requests per minute, idle", 10, per_minute(ours, asked(ours, "idle")))
-    yield Goal("requests after a cut", n / 50 + ours["cut changed"] + 10, asked(ours, "cut"))
-    interval = asked(polling, "idle") / polling["idle wall"] * 10
+    yield Goal("requests to start", 300, requests_in(ours, "start"))
+    yield Goal("requests per minute, idle", 10, per_minute(ours, requests_in(ours, "idle")))
+    yield Goal("requests after a cut", n / 50 + ours["cut changed"] + 10, requests_in(ours, "cut"))
+    interval = requests_in(polling, "idle") / polling["idle wall"] * 10
     yield Goal("polling: requests per interval", max(n / 50, 2), interval)
     yield Goal("change to event, one at a time, p50", 5, ours["one p50"] * 1000, " ms")
     yield Goal(
@@ -244,7 +244,7 @@ def goals(size: Size) -> Iterator[Goal]:
         3,
         ours["storm last"] / size.bare["storm last"],
     )
-    yield Goal("all end at once: requests", 300, asked(ours, "storm"))
+    yield Goal("all end at once: requests", 300, requests_in(ours, "storm"))
     for phase in ("first", "start", "cut", "storm"):
         yield Goal(f"hold of the loop, {phase}", 100, ours[f"{phase} lag"]["cpu"] * 1000, " ms")
         own = ours[f"{phase} lag"]["own"] * 1000

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
 from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
-from tests.webhooks.real import DAGS, SECRET, envelope, signature
+from tests.asset_events.integration.real import DAGS, SECRET, envelope, signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +69,11 @@ class Bench:
                     took["run per build"].append(self._queued("each_build", None) - begun)
                 time.sleep(PAUSE + trial % 7 / 10)
         for name, values in took.items():
-            print(_line(f"POST to queued run, {name}", values[1:]))  # noqa: T201  # its product
+            print(_line(f"POST to queued run, {name}", values[1:]))  # its product
         for name, values in posts.items():
-            print(_line(f"POST alone, {name}", values[1:]))  # noqa: T201  # its product
+            print(_line(f"POST alone, {name}", values[1:]))  # its product
         ratio = median(took["webhook"][1:]) / median(took["asset API"][1:])
-        print(f"webhook / asset API, medians: {ratio:.2f}")  # noqa: T201  # its product
+        print(f"webhook / asset API, medians: {ratio:.2f}")  # its product
 
     def _webhook(self) -> None:
         build_id = self._sandbox.push(self._setting["id"])
@@ -81,8 +81,8 @@ class Bench:
         body = envelope(build_id, "complete")
         headers = {"X-BuildPixel-Signature": signature(body), "Content-Type": "application/json"}
         url = f"{self._airflow.url}/buildpixel/webhooks/bp"
-        request = urllib.request.Request(url, body, headers)  # noqa: S310  # our own server
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  # as above
+        request = urllib.request.Request(url, body, headers)  # our own server
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # as above
             assert json.load(answer)["outcome"] == "taken"
 
     def _api(self) -> None:

@@ -26,7 +26,7 @@ class Ours:
         put(name, conn_type="buildpixel", host=self._sandbox.url, password=self._sandbox.token)
 
     @property
-    def asked(self) -> bool:
+    def read_requested(self) -> bool:
         """Whether the wait has begun."""
         return bool(self._sandbox.requests_to("GET /builds/:id"))
 
@@ -73,9 +73,9 @@ class Theirs:
         self.finish = self._fake.finish
 
     @property
-    def asked(self) -> bool:
+    def read_requested(self) -> bool:
         """Whether the wait has begun."""
-        return self._fake.asked
+        return self._fake.read_requested
 
     async def wait(self) -> str:
         """Wait as their trigger does."""

@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
 
-from airflow_provider_buildpixel.operators.buildpixel import (
-    BuildPixelDownloadArtifactOperator,
-    BuildPixelTriggerBuildOperator,
-)
+from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+from airflow_provider_buildpixel.operators.download import BuildPixelDownloadArtifactOperator
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
-from tests.airflow.stage import AIRFLOW_3, Store, TaskInstance, context_of, dispatched, restored
 from tests.chaos.rules import End
 from tests.chaos.scene import PATIENCE, OverError, Scene, prepare
+from tests.tasks.stage import AIRFLOW_3, Store, TaskInstance, context_of, dispatched, restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -138,7 +136,7 @@ def tries(make: Callable[[], Any], outcome: Outcome) -> Any:
         ti = TaskInstance(try_number=number, max_tries=1)
         try:
             result = carried_out(make, context_of(ti, store))
-        except Exception as error:  # noqa: BLE001  # what the cell compares
+        except Exception as error:  # what the cell compares
             outcome.errors.append(error)
             if isinstance(error, AirflowFailException):
                 return None
@@ -195,7 +193,7 @@ def judged(outcome: Outcome, result: Any, sandbox: Sandbox) -> Iterator[str]:
 def _true(result: Any, sandbox: Sandbox) -> bool:
     if "checksum_md5" in result:
         content = Path(result["path"]).read_bytes()
-        return bool(result["checksum_md5"] == hashlib.md5(content).hexdigest())  # noqa: S324  BuildPixel's
+        return bool(result["checksum_md5"] == hashlib.md5(content).hexdigest())
     return bool(result["status"] == "complete" and result["build_id"] == dispatched(sandbox)[0])
 
 

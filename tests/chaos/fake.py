@@ -76,7 +76,7 @@ class Fake:
         return "127.0.0.1", self._door.port
 
     @property
-    def asked(self) -> bool:
+    def read_requested(self) -> bool:
         """Whether the wait has begun."""
         return self.requests > 0
 

@@ -81,7 +81,7 @@ class Ended:
 async def suffer(case: Ours | Theirs, contender: str, fault: str, length: float) -> Ended:
     """Let one wait go through one trouble."""
     wait = asyncio.ensure_future(case.wait())
-    while not case.asked and not wait.done():  # noqa: ASYNC110  # another thread is asked
+    while not case.read_requested and not wait.done():  # another thread is asked
         await asyncio.sleep(0.05)
     began = time.monotonic()
     watch = asyncio.ensure_future(_trouble(case, fault, length))

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.odd import SHAPES
-from tests.airflow.stage import dispatched, reads
 from tests.chaos.table import ROUTES
+from tests.tasks.stage import dispatched, reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

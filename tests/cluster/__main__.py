@@ -76,7 +76,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def run(course: Course, seed: int, *, keep: bool) -> Findings:
     """Run a course with everything that it needs."""
-    chance = random.Random(seed)  # noqa: S311  # a storm, no secret
+    chance = random.Random(seed)  # a storm, no secret
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(speed=course.speed, seed=seed))
         clock = (time.time(), sandbox.now())

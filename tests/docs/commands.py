@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.settings import Settings
 
 # Options of providers that are not installed here.
 OF_OTHERS = {("celery_broker_transport_options", "visibility_timeout")}
@@ -87,8 +87,8 @@ def check_connection(value: str) -> None:
     """Read a connection as Airflow does from the environment, and as the hooks do then."""
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_buildpixel.api.settings import Settings
     from airflow_provider_buildpixel.connection_form import FIELDS
-    from airflow_provider_buildpixel.core.settings import Settings
 
     connection = Connection.from_json(value, conn_id="documented")
     assert connection.conn_type == "buildpixel"
@@ -100,7 +100,7 @@ def settings_of_uri(uri: str) -> Settings:
     """Read a connection that is an address, as Airflow does from the environment."""
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_buildpixel.core.settings import Settings
+    from airflow_provider_buildpixel.api.settings import Settings
 
     return Settings.from_connection(Connection.from_uri(uri, conn_id="documented"), "docs")
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.airflow.stage import dispatched, meanwhile, reads, until
+from tests.tasks.stage import dispatched, meanwhile, reads, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ def run_dags(text: str, folder: Path, *, only_load: bool = False) -> list[str]:
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     file = folder / "documented.py"
-    file.write_text(text.replace("/tmp/", f"{folder}/"))  # noqa: S108  # it is taken out
+    file.write_text(text.replace("/tmp/", f"{folder}/"))  # it is taken out
     bag = DagBag(file, bundle_path=folder, bundle_name="dags-folder")
     assert bag.import_errors == {}
     assert bag.dags

@@ -215,5 +215,5 @@ class _Hold:
     def reached(self) -> bool:
         return bool(self.fault.hits)
 
-    def open(self, *, cut: bool) -> None:  # noqa: ARG002  # a killed BuildPixel cuts by itself
+    def open(self, *, cut: bool) -> None:  # a killed BuildPixel cuts by itself
         self.fault.remove()

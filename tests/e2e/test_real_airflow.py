@@ -43,7 +43,9 @@ def test_release_pipeline(run: Start, shared_sandbox: Sandbox, tmp_path: Path) -
             assert named is not None
             assert fact["build_id"] in named.read().decode()
         fetched = release.xcom("fetch", index=index)
-        assert fetched["checksum_md5"] == hashlib.md5(artifact.read_bytes()).hexdigest()  # noqa: S324  # BuildPixel's
+        assert (
+            fetched["checksum_md5"] == hashlib.md5(artifact.read_bytes()).hexdigest()
+        )  # BuildPixel's
         assert str(artifact) in release.xcom("release")
 
 

@@ -71,7 +71,7 @@ class Gate:
         """Whether it lets everything pass from now on."""
         return self._opened.is_set()
 
-    def fits(self, worker: Worker, request: web.Request, body: bytes, *, done: bool) -> bool:
+    def matches(self, worker: Worker, request: web.Request, body: bytes, *, done: bool) -> bool:
         """Tell whether this is the call to stop."""
         call = self.call
         return (
@@ -195,7 +195,7 @@ class Turnstile:
         if worker is None:
             return not _gone(request)
         for gate in self._gates:
-            if gate.fits(worker, request, body, done=done):
+            if gate.matches(worker, request, body, done=done):
                 gate.reached = True
                 await self._hold(gate, worker, request)
                 return not (gate.cutting or _gone(request))
@@ -205,7 +205,7 @@ class Turnstile:
         """Wait; meanwhile the worker, which is well, cannot say so itself."""
         beating = asyncio.create_task(self._heartbeats(worker, request))
         # Neither the test's thread nor a dead client sets an event here.
-        while not gate.is_open and not _gone(request):  # noqa: ASYNC110
+        while not gate.is_open and not _gone(request):
             await asyncio.sleep(WATCH_EVERY)
         beating.cancel()
 

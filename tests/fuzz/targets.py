@@ -13,39 +13,50 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.client.extraction import Directory
-from airflow_provider_buildpixel.client.sockets import Outcome, Packet
-from airflow_provider_buildpixel.core import calls, cursor, feed, ranges, webhooks
-from airflow_provider_buildpixel.core.artifacts import Expected, PartFacts, trusted
-from airflow_provider_buildpixel.core.bodies import MAX_BODY, Body
-from airflow_provider_buildpixel.core.intent import Asked, Intent, Snapshot
-from airflow_provider_buildpixel.core.logs import KEPT, LogLine, LogTail
-from airflow_provider_buildpixel.core.model import Artifact, Build, Identity, Page
-from airflow_provider_buildpixel.core.names import project_named, selector, setting_selected
-from airflow_provider_buildpixel.core.narration import Narration
-from airflow_provider_buildpixel.core.pages import rows
-from airflow_provider_buildpixel.core.ranges import Known, Wish, meaning
-from airflow_provider_buildpixel.core.replies import Reply, decode
-from airflow_provider_buildpixel.core.retries import Retries
-from airflow_provider_buildpixel.core.search import Search
-from airflow_provider_buildpixel.core.text import redacted, shown, storable
-from airflow_provider_buildpixel.core.verdict import verdict
-from airflow_provider_buildpixel.core.watch import Watch
+from airflow_provider_buildpixel.api import endpoints, paging
+from airflow_provider_buildpixel.api.http_messages import MAX_BODY, BodyReader, Reply, decode
+from airflow_provider_buildpixel.api.model import Artifact, Build, Identity, Page
+from airflow_provider_buildpixel.api.retry import Retries
+from airflow_provider_buildpixel.api.text import redacted, shown, storable
+from airflow_provider_buildpixel.asset_events import cursor, webhook
+from airflow_provider_buildpixel.builds.logs import MAX_MESSAGE, LogLine, LogTail
+from airflow_provider_buildpixel.builds.lookup import find_project, find_setting, parse_selector
+from airflow_provider_buildpixel.builds.outcome import outcome_of
+from airflow_provider_buildpixel.builds.record import DispatchRecord, Snapshot
+from airflow_provider_buildpixel.builds.request import BuildRequest
+from airflow_provider_buildpixel.builds.search import BuildQuery
+from airflow_provider_buildpixel.channel import events
+from airflow_provider_buildpixel.channel.socketio_options import BoundedPacket, ConnectResult
+from airflow_provider_buildpixel.downloads import http_range
+from airflow_provider_buildpixel.downloads.artifacts import (
+    ExpectedArtifact,
+    PartialDownload,
+    checked_artifact_url,
+)
+from airflow_provider_buildpixel.downloads.destinations.archive import ExtractedDirectory
+from airflow_provider_buildpixel.downloads.http_range import (
+    FileInfo,
+    RangeRequest,
+    classify_response,
+)
 from airflow_provider_buildpixel.exceptions import BuildPixelError
+from airflow_provider_buildpixel.waits.reporter import WaitReporter
+from airflow_provider_buildpixel.waits.rows import list_rows
+from airflow_provider_buildpixel.waits.tracker import BuildTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-CALLS: list[calls.Call[Any]] = [
-    calls.get_build("b"),
-    calls.list_builds(),
-    calls.get_identity(),
-    calls.list_projects(),
-    calls.list_build_settings("p"),
-    calls.trigger_build("p", "s"),
-    calls.get_artifact("b"),
-    calls.update_project("p", {}),
-    rows("running"),
+CALLS: list[endpoints.Call[Any]] = [
+    endpoints.get_build("b"),
+    endpoints.list_builds(),
+    endpoints.get_identity(),
+    endpoints.list_projects(),
+    endpoints.list_build_settings("p"),
+    endpoints.trigger_build("p", "s"),
+    endpoints.get_artifact("b"),
+    endpoints.update_project("p", {}),
+    list_rows("running"),
 ]
 HEADERS = ("retry-after", "date", "x-request-id", "content-type")
 RANGE_HEADERS = ("content-range", "content-length", "etag", "retry-after", "content-encoding")
@@ -96,12 +107,17 @@ def use(value: Any, wall: float) -> None:
         case Page():
             _use_page(value)
         case Artifact():
-            Expected.of("b", value).gaps(verify=True)
+            ExpectedArtifact.of("b", value).gaps(verify=True)
             assert value.url not in repr(value) or len(value.url) < 20
             with suppress(BuildPixelError):
-                assert trusted(value.url, "https://x").strip().lower().startswith("https:")
+                assert (
+                    checked_artifact_url(value.url, "https://x")
+                    .strip()
+                    .lower()
+                    .startswith("https:")
+                )
         case Identity():
-            assert value.may_trigger in {True, False}
+            assert value.can_trigger in {True, False}
 
 
 def _use_build(build: Build, wall: float) -> None:
@@ -109,48 +125,48 @@ def _use_build(build: Build, wall: float) -> None:
     facts = json.dumps(build.facts("u"))
     assert "\\u0000" not in facts
     assert len(facts) < 20_000 * 6
-    narration = Narration(0.0, resumed=len(build.id) % 2 == 0)
-    for record in [*narration.learn(build, 1.0, wall), *narration.learn(build, 700.0, wall)]:
+    reporter = WaitReporter(0.0, resumed=len(build.id) % 2 == 0)
+    for record in [*reporter.on_read(build, 1.0, wall), *reporter.on_read(build, 700.0, wall)]:
         clean(record.text)
-    watch = Watch(0.0)
-    watch.learn(build, 1.0)
-    watch.want(2.0)
-    verdict(build, "follow")
-    Asked("p", "s", changelist="1").fits(build, _setting())
+    watch = BuildTracker(0.0)
+    watch.on_read(build, 1.0)
+    watch.next_action(2.0)
+    outcome_of(build, "follow")
+    BuildRequest("p", "s", changelist="1").matches(build, _setting())
     Snapshot(at=NOW).after(build)
-    webhooks.objection(build, datetime.now(UTC))
-    webhooks.tells_of(build.raw, build)
-    cursor.Cursor().see([build], cursor.Interest("p")).to_json()
+    webhook.rejection(build, datetime.now(UTC))
+    webhook.reports_build(build.raw, build)
+    cursor.Cursor().see([build], cursor.BuildFilter("p")).to_json()
     path = Path("/there") / f"{build.id}.tar.gz"
     assert path.parent == Path("/there")
     assert ".." not in path.parts
 
 
 def _setting() -> Any:
-    return decode(calls.get_build_setting("p", "s"), Reply(200, {}, b'{"id": "s"}'))
+    return decode(endpoints.get_build_setting("p", "s"), Reply(200, {}, b'{"id": "s"}'))
 
 
 def _use_page(page: Page[Any]) -> None:
-    pager = calls.Pager(calls.list_builds())
-    pager.turn(page)
+    pager = paging.Pager(endpoints.list_builds())
+    pager.take_page(page)
     titled = [item for item in page.items if hasattr(item, "title")]
     for item in titled:
         clean(item.title)
     with suppress(BuildPixelError):
-        project_named("x", [item for item in titled if hasattr(item, "repo_link")])
+        find_project("x", [item for item in titled if hasattr(item, "repo_link")])
     with suppress(BuildPixelError):
         settings = [item for item in titled if hasattr(item, "uproject_path")]
-        setting_selected({"platform": "Win64"}, settings)
+        find_setting({"platform": "Win64"}, settings)
 
 
 def ranged(data: bytes) -> None:
     """Read the head of a store's answer."""
     headers, _ = _headed(data[2:], RANGE_HEADERS)
-    wish, known = Wish(5, 10), Known(100 if data[:1] > b"\x80" else None, "e")
+    wish, known = RangeRequest(5, 10), FileInfo(100 if data[:1] > b"\x80" else None, "e")
     status = STATUSES[data[1] % len(STATUSES)] if len(data) > 1 else 206
     for code in (status, 200, 206, 416, 429):
-        found = meaning(code, headers, wish, known)
-        if isinstance(found, ranges.Body):
+        found = classify_response(code, headers, wish, known)
+        if isinstance(found, http_range.RangeBody):
             assert found.start in {0, wish.start}
             assert found.length is None or found.length >= 0
 
@@ -159,12 +175,12 @@ def packed(data: bytes) -> None:
     """Unpack an answer's body."""
     encoding = ["gzip", "identity", "br", None][data[0] % 4] if data else None
     try:
-        body = Body(encoding)
+        body = BodyReader(encoding)
         for at in range(1, len(data), 50):
             body.add(data[at : at + 50])
     except BuildPixelError as error:
         clean(str(error))
-    except Body.ERRORS:
+    except BodyReader.ERRORS:
         return
     else:
         assert len(body.whole()) <= MAX_BODY
@@ -175,11 +191,11 @@ def event(data: bytes) -> None:
     text = data.decode(errors="surrogateescape")
     if not text:
         return
-    found: Any = Packet(encoded_packet=text)
+    found: Any = BoundedPacket(encoded_packet=text)
     assert found.attachment_count == 0
     assert found.namespace is None
     if found.packet_type == 4:
-        outcome = Outcome()
+        outcome = ConnectResult()
         payload = found.data if isinstance(found.data, list) else [found.data]
         outcome.connect_error(*payload)
         clean(outcome.failure(OSError()))
@@ -188,12 +204,12 @@ def event(data: bytes) -> None:
 
 
 def _hear(payload: list[Any]) -> None:
-    narration, watch = Narration(0.0), Watch(0.0)
-    feed.idle_talk(*payload)
-    for heard in (feed.told(*payload), feed.line(*payload)):
+    reporter, watch = WaitReporter(0.0), BuildTracker(0.0)
+    events.is_info_line(*payload)
+    for heard in (events.parse_status(*payload), events.parse_log(*payload)):
         if heard is not None:
-            watch.hear(heard, 1.0)
-            for record in narration.hear(heard, 1.0):
+            watch.on_event(heard, 1.0)
+            for record in reporter.on_event(heard, 1.0):
                 clean(record.text)
 
 
@@ -206,7 +222,7 @@ def log(data: bytes) -> None:
     line = LogLine.from_json(text)
     assert line is not None
     _use_line(line)
-    _use_line(LogLine(text[:KEPT]))
+    _use_line(LogLine(text[:MAX_MESSAGE]))
     clean(shown(text))
     assert redacted(redacted(text)) == redacted(text)
     assert "\x00" not in storable(text)
@@ -215,24 +231,24 @@ def log(data: bytes) -> None:
 def _use_line(line: LogLine) -> None:
     clean(line.shown)
     assert len(line.shown) < 4_500
-    assert len(line.message) <= KEPT
+    assert len(line.message) <= MAX_MESSAGE
     assert line.level in {"info", "warn", "error"}
     tail = LogTail(5)
-    assert tail.hear(line)
-    assert tail.read([line]) == []
+    assert tail.add_live(line)
+    assert tail.add_recent([line]) == []
 
 
-def webhook(data: bytes) -> None:
+def webhook_delivery(data: bytes) -> None:
     """Read a delivery: signature and body."""
     signature, _, body = data.partition(b"\n")
     said = signature.decode("latin-1")
     right = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
-    trusting = webhooks.genuine(body, said, ["secret"])
+    trusting = webhook.verify_signature(body, said, ["secret"])
     assert trusting == (said.strip().lower() == f"sha256={right}")
-    webhooks.too_long(said)
-    webhooks.json_announced(said)
+    webhook.is_too_long(said)
+    webhook.is_json(said)
     try:
-        delivery = webhooks.Delivery.from_body(body)
+        delivery = webhook.Delivery.from_body(body)
     except BuildPixelError as error:
         clean(str(error))
     else:
@@ -245,14 +261,19 @@ def stored(data: bytes) -> None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for read in (Intent.from_json, cursor.Cursor.from_json, PartFacts.from_json, Asked.from_json):
+    for read in (
+        DispatchRecord.from_json,
+        cursor.Cursor.from_json,
+        PartialDownload.from_json,
+        BuildRequest.from_json,
+    ):
         found: Any = read(value)
         if found is not None:
             assert read(json.loads(json.dumps(found.to_json()))) == found
     with suppress(BuildPixelError):
-        assert Search.from_json(value).title
+        assert BuildQuery.from_json(value).title
     with suppress(BuildPixelError):
-        selector(value)
+        parse_selector(value)
 
 
 def archive(data: bytes) -> None:
@@ -266,8 +287,8 @@ def unpack(packed: bytes) -> None:
         outside = Path(place) / "outside"
         outside.write_text("untouched")
         target = Path(place) / "deep" / "target"
-        directory = Directory(target, expansion=2.0, patient=False)
-        directory.begin(Expected("b", len(packed), "0" * 32))
+        directory = ExtractedDirectory(target, expansion=2.0, checksum_decides=False)
+        directory.begin(ExpectedArtifact("b", len(packed), "0" * 32))
         try:
             directory.consume(iter([memoryview(packed)]))
             directory.commit()
@@ -288,7 +309,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "packed": packed,
     "event": event,
     "log": log,
-    "webhook": webhook,
+    "webhook": webhook_delivery,
     "stored": stored,
     "archive": archive,
     "unpack": unpack,

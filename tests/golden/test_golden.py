@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_buildpixel.core.artifacts import PartFacts
-from airflow_provider_buildpixel.core.cursor import Cursor
-from airflow_provider_buildpixel.core.intent import Asked, Intent
-from airflow_provider_buildpixel.core.search import Search
-from airflow_provider_buildpixel.core.webhooks import tells_of
-from airflow_provider_buildpixel.operators.waits import Progress
+from airflow_provider_buildpixel.asset_events.cursor import Cursor
+from airflow_provider_buildpixel.asset_events.webhook import reports_build
+from airflow_provider_buildpixel.builds.record import DispatchRecord
+from airflow_provider_buildpixel.builds.request import BuildRequest
+from airflow_provider_buildpixel.builds.search import BuildQuery
+from airflow_provider_buildpixel.downloads.artifacts import PartialDownload
+from airflow_provider_buildpixel.tasks.deadlines import WaitProgress
 
 HERE = Path(__file__).parent
 TRIGGERS = sorted(HERE.glob("*/trigger*.json")) + sorted(HERE.glob("*/watcher*.json"))
@@ -61,27 +62,27 @@ class _Instance:
 def test_progress() -> None:
     """A deferred task's deadlines and rounds come back."""
     context: Any = {"ti": _Instance()}
-    assert Progress.from_json(context, _read("0.1/progress")) == Progress(
+    assert WaitProgress.from_json(context, _read("0.1/progress")) == WaitProgress(
         1770000000.5, 1760000000.5, 3, 1
     )
 
 
-def test_intents() -> None:
+def test_dispatch_records() -> None:
     """What a task wrote down about its build, with and without the answer, comes back."""
-    asked = Asked("project-1", "setting-1", "main", "0a1b2c3d", "41234")
+    asked = BuildRequest("project-1", "setting-1", "main", "0a1b2c3d", "41234")
     newest = "mfx3v9q1-build-000000000"
-    assert Intent.from_json(_read("0.1/intent")) == Intent(
+    assert DispatchRecord.from_json(_read("0.1/dispatch-record")) == DispatchRecord(
         asked,
         BUILD,
         1770000000.5,
         1770000001.5,
         newest,
         concluded=True,
-        generation=2,
+        clear_count=2,
         token="api_token:t1",
     )
-    unanswered = Intent(Asked("project-1", "setting-1"), None, 1770000000.5)
-    assert Intent.from_json(_read("0.1/intent-before-the-answer")) == unanswered
+    unanswered = DispatchRecord(BuildRequest("project-1", "setting-1"), None, 1770000000.5)
+    assert DispatchRecord.from_json(_read("0.1/dispatch-record-unanswered")) == unanswered
 
 
 def test_cursor() -> None:
@@ -92,21 +93,21 @@ def test_cursor() -> None:
 
 def test_part() -> None:
     """A download goes on with the part that an earlier version fetched."""
-    part = PartFacts(BUILD, 5_000_000_000, "0" * 32, '"etag-1"')
-    assert PartFacts.from_json(_read("0.1/part")) == part
+    part = PartialDownload(BUILD, 5_000_000_000, "0" * 32, '"etag-1"')
+    assert PartialDownload.from_json(_read("0.1/part")) == part
 
 
 def test_search() -> None:
     """The fields of a build that is looked for come back."""
-    stored = _read("0.1/trigger-search")["kwargs"]["search"]
-    assert Search.from_json(stored) == Search("project-1", "setting-1", "main", "0a1b2c3d")
+    stored = _read("0.1/trigger-search")["kwargs"]["query"]
+    assert BuildQuery.from_json(stored) == BuildQuery("project-1", "setting-1", "main", "0a1b2c3d")
 
 
 def test_facts() -> None:
     """An asset event of an earlier version is recognised as this build's, and keeps its keys."""
-    from airflow_provider_buildpixel.core.model import Build, Status
+    from airflow_provider_buildpixel.api.model import Build, Status
 
     facts, build = _read("0.1/facts"), Build(BUILD, Status("complete"))
-    assert tells_of(facts, build)
-    assert tells_of({"from_trigger": True, "payload": facts}, build)
+    assert reports_build(facts, build)
+    assert reports_build({"from_trigger": True, "payload": facts}, build)
     assert list(facts) == list(build.facts())

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelAsyncHook, BuildPixelHook
+from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
+from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
 from tests.hooks.faces import AsyncioFace, BlockingFace
 

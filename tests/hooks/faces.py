@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelAsyncHook, BuildPixelHook
+    from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
+    from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
 
 
 class BlockingFace:

@@ -12,9 +12,9 @@ import requests
 
 from airflow_provider_buildpixel.exceptions import InvalidRequest
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
-from airflow_provider_buildpixel.hooks.connections import settings_for
+from airflow_provider_buildpixel.hooks.connections import get_settings_async
 from airflow_provider_buildpixel.triggers.buildpixel import BuildPixelBuildTrigger
-from tests.client.wire import wire
+from tests.clients.wire import wire
 from tests.hooks.conftest import face
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def test_secrets_do_not_show(define: Callable[..., None]) -> None:
 
 async def test_one_look_up(sandbox: Sandbox) -> None:
     """Many triggers that use a connection look it up once."""
-    found = await asyncio.gather(*(settings_for("buildpixel_default") for _ in range(50)))
+    found = await asyncio.gather(*(get_settings_async("buildpixel_default") for _ in range(50)))
     assert len({id(settings) for settings in found}) == 1
     assert found[0].token == sandbox.token
 
@@ -137,6 +137,6 @@ async def test_a_connection_that_is_mended(define: Callable[..., None]) -> None:
     """A look-up that failed is not kept."""
     define(password="")
     with pytest.raises(InvalidRequest):
-        await settings_for("other")
+        await get_settings_async("other")
     define()
-    assert (await settings_for("other")).token == "bp_secret_token"
+    assert (await get_settings_async("other")).token == "bp_secret_token"

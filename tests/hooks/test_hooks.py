@@ -16,13 +16,14 @@ from airflow_provider_buildpixel.exceptions import (
     InvalidRequest,
     NotFound,
 )
-from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelAsyncHook, BuildPixelHook
+from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
+from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
 from airflow_provider_buildpixel.sandbox import Variants
-from tests.client.shells import until
+from tests.clients.shells import until
 from tests.hooks.conftest import face
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.core.model import (
+    from airflow_provider_buildpixel.api.model import (
         Artifact,
         Build,
         BuildSetting,
@@ -62,7 +63,7 @@ def test_the_same_methods() -> None:
 async def test_identity(hook: Face) -> None:
     """The identity names user, organization, plan and role."""
     identity: Identity = await hook.call("get_identity")
-    assert (identity.role, identity.plan, identity.may_trigger) == ("member", "team", True)
+    assert (identity.role, identity.plan, identity.can_trigger) == ("member", "team", True)
     assert identity.organization == "Pixel Studio"
 
 

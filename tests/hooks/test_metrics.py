@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.client.tally import Tally
+from airflow_provider_buildpixel.channel.metrics import Metrics
 from airflow_provider_buildpixel.exceptions import ServerFault, Unreachable
-from airflow_provider_buildpixel.hooks.metrics import report
+from airflow_provider_buildpixel.hooks.metrics import report_metrics
 
 if TYPE_CHECKING:
     import pytest
@@ -28,7 +28,7 @@ class Stats:
 
     def timing(self, name: str, dt: object, *, tags: dict[str, str] | None = None) -> None:
         """Take a time."""
-        self.told[",".join([name, *(tags or {}).values()])] = getattr(dt, "total_seconds")()  # noqa: B009
+        self.told[",".join([name, *(tags or {}).values()])] = getattr(dt, "total_seconds")()
 
 
 def test_counts_become_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,14 +37,14 @@ def test_counts_become_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
     stats = Stats()
     monkeypatch.setitem(sdk.__dict__, "Stats", stats)
-    tally = Tally(connects=1, drops=2, lines_left_out=3, waits=4, up=True)
-    tally.request("/builds", None)
-    tally.request("/builds/:id", ServerFault("x", status_code=502))
-    tally.request("/builds/:id", Unreachable("x"))
-    tally.events["log"] = 5
-    tally.waited.append(("complete", 60.0))
-    tally.queued.append(6.0)
-    report(tally)
+    metrics = Metrics(connects=1, drops=2, lines_left_out=3, waits=4, up=True)
+    metrics.request("/builds", None)
+    metrics.request("/builds/:id", ServerFault("x", status_code=502))
+    metrics.request("/builds/:id", Unreachable("x"))
+    metrics.events["log"] = 5
+    metrics.waited.append(("complete", 60.0))
+    metrics.queued.append(6.0)
+    report_metrics(metrics)
     assert stats.told == {
         "buildpixel.waits": 4,
         "buildpixel.channel.up": 1,
@@ -58,5 +58,5 @@ def test_counts_become_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         "buildpixel.wait,complete": 60.0,
         "buildpixel.queue": 6.0,
     }
-    tally.clear()
-    assert (tally.waits, tally.requests, tally.waited) == (4, {}, [])
+    metrics.clear()
+    assert (metrics.waits, metrics.requests, metrics.waited) == (4, {}, [])

@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as it is inherited
+    def log_message(self, format: str, *args: object) -> None:  # as it is inherited
         """Say nothing."""
 
 

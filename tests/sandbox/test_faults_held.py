@@ -20,7 +20,7 @@ def test_held(
     sandbox: Sandbox,
     api: Any,
     until: Callable[..., None],
-    done: bool,  # noqa: FBT001  # a parameter of the test
+    done: bool,  # a parameter of the test
 ) -> None:
     """A held request, carried out before or not, is answered when it is let go."""
     fault = sandbox.fault("held", "POST trigger", times=1, token=sandbox.token, done=done)

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_provider_buildpixel.core.model import Build
-from airflow_provider_buildpixel.core.places import RECORD_KEY, Place, Record
+from airflow_provider_buildpixel.api.model import Build
 from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
+from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
-from tests.airflow.stage import WIN64, TaskInstance, context_of, in_dag
+from tests.tasks.stage import WIN64, TaskInstance, context_of, in_dag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -117,19 +117,21 @@ class Tasks:
         setting = self.sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
         return self.sandbox.push(setting["id"], **more)
 
-    def holding(self, dag_id: str, build_id: str | None = None, task_id: str = "build") -> Place:
+    def holding(
+        self, dag_id: str, build_id: str | None = None, task_id: str = "build"
+    ) -> TaskInstanceKey:
         """Return a task instance, which has a build."""
-        place = Place(dag_id, self.runs(dag_id), task_id)
+        place = TaskInstanceKey(dag_id, self.runs(dag_id), task_id)
         if build_id is not None:
             self.keep(place, self.record(place, build_id).to_json())
         return place
 
-    def record(self, place: Place, build_id: str, conn_id: str = "bp") -> Record:
+    def record(self, place: TaskInstanceKey, build_id: str, conn_id: str = "bp") -> BuildRecord:
         """Return what a task says that has a build."""
         build = Build.from_json(self.sandbox.build(build_id))
-        return Record.made(place, conn_id, build, self.sandbox.token)
+        return BuildRecord.made(place, conn_id, build, self.sandbox.token)
 
-    def keep(self, place: Place, value: Any) -> None:
+    def keep(self, place: TaskInstanceKey, value: Any) -> None:
         """Push an XCom, as a task does by way of the API server."""
         from airflow.models.dagrun import DagRun
         from airflow.models.xcom import XComModel
@@ -142,7 +144,7 @@ class Tasks:
             xcom = XComModel(**vars(place), dag_run_id=run_id, key=RECORD_KEY, value=value)
             session.merge(xcom)
 
-    def end(self, place: Place, state: str) -> None:
+    def end(self, place: TaskInstanceKey, state: str) -> None:
         """End a task instance."""
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils.session import create_session
@@ -190,10 +192,10 @@ async def server(doorman: Any, ui_dags: None) -> AsyncIterator[Server]:
     from starlette.routing import Mount
 
     from airflow_provider_buildpixel.plugins.app import build_app
-    from airflow_provider_buildpixel.plugins.reader import Reader
+    from airflow_provider_buildpixel.plugins.build_reader import PageReader
     from airflow_provider_buildpixel.plugins.receiver import Receiver
 
-    receiver, reader = Receiver(), Reader()
+    receiver, reader = Receiver(), PageReader()
     app = Starlette(routes=[Mount("/buildpixel", build_app(receiver, reader))])
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://airflow"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_provider_buildpixel.core.places import RECORD_KEY, Place, Record
+from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
 from tests.ui.conftest import connection, published
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def test_the_page_in_airflow(sandbox: Sandbox) -> None:
     xcoms = published(map_index=1)
     link = urlsplit(xcoms[LINK_KEY])
     assert link.path == f"buildpixel/builds/bp/{xcoms['build_id']}"
-    place = Place("pipeline", "manual", "build", 1)
-    assert Place.from_query(dict(parse_qsl(link.query))) == place
-    record = Record.from_json(xcoms[RECORD_KEY])
+    place = TaskInstanceKey("pipeline", "manual", "build", 1)
+    assert TaskInstanceKey.from_query(dict(parse_qsl(link.query))) == place
+    record = BuildRecord.from_json(xcoms[RECORD_KEY])
     assert record is not None
     assert record.proves(place, sandbox.token)
     assert (record.build_id, record.platform) == (xcoms["build_id"], "Win64")

@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("fastapi", reason="Airflow 2.11 has no such routes")
 doorman = pytest.importorskip("tests.ui.doorman", reason="needs Airflow 3.1")
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS  # noqa: E402
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_provider_buildpixel.core.places import Place  # noqa: E402
-from tests.ui.conftest import connection  # noqa: E402
+from airflow_provider_buildpixel.page.record import TaskInstanceKey
+from tests.ui.conftest import connection
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
@@ -51,10 +51,10 @@ def reads(sandbox: Sandbox, route: str = "GET /builds/:id") -> int:
 
 def test_all_routes_are_known() -> None:
     """The table of routes that the tests go through is all there is."""
+    from airflow_provider_buildpixel.plugins.build_reader import PageReader
     from airflow_provider_buildpixel.plugins.pages import build_router
-    from airflow_provider_buildpixel.plugins.reader import Reader
 
-    routes: list[Any] = [*build_router(Reader()).routes]
+    routes: list[Any] = [*build_router(PageReader()).routes]
     found = {(method, route.path) for route in routes for method in route.methods}
     wanted = {
         (
@@ -156,10 +156,10 @@ async def test_tabs_without_a_build(server: Server, tasks: Tasks) -> None:
     tasks.end(place, "failed")
     over = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
     assert "ended before it had a build" in over["message"]
-    other = Place("ours", place.run_id, "other")
+    other = TaskInstanceKey("ours", place.run_id, "other")
     found = (await server.get(f"data/task?{other.query}", user(ALICE))).json()
     assert "no BuildPixel build" in found["message"]
-    gone = Place("ours", "no such run", "build")
+    gone = TaskInstanceKey("ours", "no such run", "build")
     found = (await server.get(f"data/task?{gone.query}", user(ALICE))).json()
     assert "no such task instance" in found["message"]
     assert (await server.get("data/task", user(ALICE))).status_code == 404
@@ -170,7 +170,7 @@ async def test_mapped_tasks(server: Server, tasks: Tasks) -> None:
     run_id = tasks.runs("ours")
     builds = {}
     for index in (0, 1):
-        place = Place("ours", run_id, "mapped", index)
+        place = TaskInstanceKey("ours", run_id, "mapped", index)
         builds[index] = tasks.pushed(branch=f"topic-{index}")
         tasks.keep(place, tasks.record(place, builds[index]).to_json())
         shown = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
@@ -342,7 +342,7 @@ async def test_trouble(server: Server, tasks: Tasks) -> None:
 async def test_many_viewers(server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many who look at a build at once cause one read of it, and one of the list."""
     # "At once" lasts as long as the machine needs for so many requests.
-    monkeypatch.setattr("airflow_provider_buildpixel.plugins.reader.LIVE_KEPT", 60.0)
+    monkeypatch.setattr("airflow_provider_buildpixel.plugins.build_reader.LIVE_TTL", 60.0)
     build_id = tasks.pushed()
     path = f"data/task?{tasks.holding('ours', build_id).query}"
     answers = await asyncio.gather(*(server.get(path, user(ALICE)) for _ in range(30)))
@@ -356,9 +356,9 @@ async def test_the_list(server: Server, tasks: Tasks) -> None:
     tasks.sandbox.set_status(live, "running")
     run_id = tasks.runs("ours")
     for task_id, build_id in (("build", live), ("other", over)):
-        place = Place("ours", run_id, task_id)
+        place = TaskInstanceKey("ours", run_id, task_id)
         tasks.keep(place, tasks.record(place, build_id).to_json())
-    tasks.end(Place("ours", run_id, "other"), "success")
+    tasks.end(TaskInstanceKey("ours", run_id, "other"), "success")
     tasks.holding("theirs", theirs)
     shown = (await server.get("data/builds", user(ALICE))).json()
     waited = {row["build"]: row for row in shown["waited"] if row["task"]["run_id"] == run_id}

@@ -119,9 +119,7 @@ class AirflowApi:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - the URL is our own server's
-            self.url + path, data, headers, method=method
-        )
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with _opener.open(request, timeout=TIMEOUT) as answer:
                 return json.loads(answer.read() or b"null")

@@ -11,11 +11,12 @@ if "scheduler" in sys.argv:
     from airflow.sdk import Asset
     from airflow.sdk.execution_time import supervisor, task_runner
 
-    from airflow_provider_buildpixel.client import blocking_feed, dispatching
+    from airflow_provider_buildpixel.builds import dispatch_loop
+    from airflow_provider_buildpixel.channel import blocking_channel
     from airflow_provider_buildpixel.hooks import buildpixel as hooks
     from airflow_provider_buildpixel.operators import buildpixel as operators
     from airflow_provider_buildpixel.sensors import buildpixel as sensors
 
-    # Of an asset's address all providers are asked, which takes a while the first time.
-    LOADED = supervisor, task_runner, blocking_feed, dispatching, hooks, operators, sensors
-    ASKED = Asset("buildpixel://MyGame/Win64-Shipping")
+    # Airflow asks all providers about an asset's URI, which takes a while the first time.
+    LOADED = supervisor, task_runner, blocking_channel, dispatch_loop, hooks, operators, sensors
+    ASSET = Asset("buildpixel://MyGame/Win64-Shipping")

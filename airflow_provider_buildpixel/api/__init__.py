@@ -1,0 +1,1 @@
+"""BuildPixel's REST API: its requests, answers and values, and two clients that send them."""

@@ -1,0 +1,246 @@
+"""Every documented endpoint as a value: one function each, one ``perform`` per shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_buildpixel.api.errors import InvalidRequest, UnexpectedAnswer
+from airflow_provider_buildpixel.api.model import (
+    Artifact,
+    Build,
+    BuildSetting,
+    Dispatch,
+    Identity,
+    Page,
+    Project,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+T = TypeVar("T")
+
+PAGE_SIZE = 100
+"""Members of a page: the most that BuildPixel gives."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request to BuildPixel and how to read its answer.
+
+    :param parse: from the decoded JSON body to the value.
+    :param route: the path with its ids left out, for messages and metrics.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[Any], T] = field(compare=False)
+    route: str = field(default="", compare=False)
+    query: tuple[tuple[str, str], ...] = ()
+    body: Mapping[str, Any] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again without knowing if it ran: only reads may."""
+        return self.method == "GET"
+
+    @property
+    def title(self) -> str:
+        """Name the request in messages."""
+        return f"{self.method} {self.path}"
+
+
+def _id(value: Any, what: str) -> str:
+    """Make an id a path segment; an empty one would ask for something else altogether."""
+    text = str(value).strip() if value is not None else ""
+    if not text or text in {".", ".."} or not text.isprintable():
+        raise InvalidRequest(f"{text!r} is no {what} id; check what the template rendered to")
+    return quote(text, safe="")
+
+
+def _query(**wanted: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in wanted.items() if value is not None)
+
+
+def _page(member: Callable[[Any], T], what: str) -> Callable[[Any], Page[T]]:
+    return lambda data: Page.from_json(data, member, what)
+
+
+def _optional(parse: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    """Read what a change answers, which is unspecified: the changed object, or nothing of use."""
+
+    def read(data: Any) -> T | None:
+        try:
+            return parse(data)
+        except UnexpectedAnswer:
+            return None
+
+    return read
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _unchanged(data: Any) -> Any:
+    return data
+
+
+def get_identity() -> Call[Identity]:
+    """``GET /auth/me``."""
+    return Call("GET", "/auth/me", Identity.from_json, "/auth/me")
+
+
+def update_organization(organization_id: str, changes: Mapping[str, Any]) -> Call[Any]:
+    """``PATCH /organizations/:id``."""
+    path = f"/organizations/{_id(organization_id, 'organization')}"
+    return Call("PATCH", path, _unchanged, "/organizations/:id", body=dict(changes))
+
+
+def update_perforce(organization_id: str, body: Mapping[str, Any]) -> Call[Any]:
+    """``PATCH /organizations/:id/perforce``; BuildPixel tries the ticket before it stores it."""
+    path = f"/organizations/{_id(organization_id, 'organization')}/perforce"
+    return Call("PATCH", path, _unchanged, "/organizations/:id/perforce", body=dict(body))
+
+
+def disconnect_github(organization_id: str) -> Call[None]:
+    """``DELETE /organizations/:id/integrations/github``."""
+    path = f"/organizations/{_id(organization_id, 'organization')}/integrations/github"
+    return Call("DELETE", path, _nothing, "/organizations/:id/integrations/github")
+
+
+def list_projects(source_control: str | None = None) -> Call[Page[Project]]:
+    """``GET /projects``."""
+    query = _query(sourceControl=source_control, limit=str(PAGE_SIZE))
+    return Call("GET", "/projects", _page(Project.from_json, "projects"), "/projects", query)
+
+
+def get_project(project_id: str) -> Call[Project]:
+    """``GET /projects/:id``."""
+    return Call(
+        "GET", f"/projects/{_id(project_id, 'project')}", Project.from_json, "/projects/:id"
+    )
+
+
+def add_project(kind: str, body: Mapping[str, Any]) -> Call[Project]:
+    """``POST /projects/add-repo`` or ``/projects/add-perforce``, by kind."""
+    path = f"/projects/{kind}"
+    return Call("POST", path, Project.from_json, path, body=dict(body))
+
+
+def update_project(project_id: str, changes: Mapping[str, Any]) -> Call[Project | None]:
+    """``PATCH /projects/:id``; gives the project if the answer holds it."""
+    path = f"/projects/{_id(project_id, 'project')}"
+    return Call("PATCH", path, _optional(Project.from_json), "/projects/:id", body=dict(changes))
+
+
+def delete_project(project_id: str) -> Call[None]:
+    """``DELETE /projects/:id``."""
+    return Call("DELETE", f"/projects/{_id(project_id, 'project')}", _nothing, "/projects/:id")
+
+
+def _settings_path(project_id: str, build_setting_id: str | None = None) -> str:
+    path = f"/projects/{_id(project_id, 'project')}/build-settings"
+    return path if build_setting_id is None else f"{path}/{_id(build_setting_id, 'build setting')}"
+
+
+_SETTINGS = "/projects/:id/build-settings"
+_SETTING = "/projects/:id/build-settings/:id"
+
+
+def list_build_settings(project_id: str) -> Call[Page[BuildSetting]]:
+    """``GET /projects/:id/build-settings``, without a limit: it may not be a paged list."""
+    parse = _page(BuildSetting.from_json, "build settings")
+    return Call("GET", _settings_path(project_id), parse, _SETTINGS)
+
+
+def get_build_setting(project_id: str, build_setting_id: str) -> Call[BuildSetting]:
+    """``GET /projects/:id/build-settings/:settingId``."""
+    path = _settings_path(project_id, build_setting_id)
+    return Call("GET", path, BuildSetting.from_json, _SETTING)
+
+
+def create_build_setting(project_id: str, body: Mapping[str, Any]) -> Call[BuildSetting]:
+    """``POST /projects/:id/build-settings``."""
+    path = _settings_path(project_id)
+    return Call("POST", path, BuildSetting.from_json, _SETTINGS, body=dict(body))
+
+
+def update_build_setting(
+    project_id: str, build_setting_id: str, changes: Mapping[str, Any]
+) -> Call[BuildSetting | None]:
+    """``PATCH /projects/:id/build-settings/:settingId``; gives it if the answer holds it."""
+    path = _settings_path(project_id, build_setting_id)
+    return Call("PATCH", path, _optional(BuildSetting.from_json), _SETTING, body=dict(changes))
+
+
+def delete_build_setting(project_id: str, build_setting_id: str) -> Call[None]:
+    """``DELETE /projects/:id/build-settings/:settingId``."""
+    return Call("DELETE", _settings_path(project_id, build_setting_id), _nothing, _SETTING)
+
+
+def trigger_build(
+    project_id: str,
+    build_setting_id: str,
+    *,
+    branch: str | None = None,
+    commit: str | None = None,
+    changelist: str | int | None = None,
+) -> Call[Dispatch]:
+    """``POST /projects/:id/build-settings/:settingId/trigger``: starts a build."""
+    number = str(changelist).strip()  # a template renders to text what goes over the wire as number
+    asked = {
+        "branch": branch,
+        "commit": commit,
+        "changelist": int(number) if number.isascii() and number.isdigit() else changelist,
+    }
+    body = {key: value for key, value in asked.items() if value not in (None, "")}
+    path = f"{_settings_path(project_id, build_setting_id)}/trigger"
+    return Call("POST", path, Dispatch.from_json, f"{_SETTING}/trigger", body=body)
+
+
+def list_builds(
+    *,
+    project_id: str | None = None,
+    build_setting_id: str | None = None,
+    status: str | None = None,
+    platform: str | None = None,
+    build_type: str | None = None,
+    branch: str | None = None,
+) -> Call[Page[Build]]:
+    """``GET /builds``; the order is unspecified, ids sort by creation."""
+    query = _query(
+        projectId=project_id,
+        buildSettingId=build_setting_id,
+        status=status,
+        platform=platform,
+        buildType=build_type,
+        branch=branch,
+        limit=str(PAGE_SIZE),
+    )
+    return Call("GET", "/builds", _page(Build.from_json, "builds"), "/builds", query)
+
+
+def get_build(build_id: str) -> Call[Build]:
+    """``GET /builds/:id``; the answer must be about this build, or it could end another's wait."""
+    path = f"/builds/{_id(build_id, 'build')}"
+    return Call("GET", path, _parse_build_with_id(str(build_id).strip()), "/builds/:id")
+
+
+def _parse_build_with_id(build_id: str) -> Callable[[Any], Build]:
+    def read(data: Any) -> Build:
+        build = Build.from_json(data)
+        if build.id != build_id:
+            raise UnexpectedAnswer(f"it is about build {build.id}, not {build_id}")
+        return build
+
+    return read
+
+
+def get_artifact(build_id: str) -> Call[Artifact]:
+    """``GET /builds/:id/download``: a signed URL, which is a secret."""
+    path = f"/builds/{_id(build_id, 'build')}/download"
+    return Call("GET", path, Artifact.from_json, "/builds/:id/download")

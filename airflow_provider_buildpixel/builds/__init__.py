@@ -1,0 +1,1 @@
+"""Builds: which one is meant, how one is started exactly once, and what its end means."""

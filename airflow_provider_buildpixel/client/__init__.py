@@ -1,1 +1,0 @@
-"""Two thin shells around the core, blocking and asyncio: they do I/O and decide nothing."""

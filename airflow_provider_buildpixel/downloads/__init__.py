@@ -1,0 +1,1 @@
+"""Artifacts: fetched over connections that break, and verified."""

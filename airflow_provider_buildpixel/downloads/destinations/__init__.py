@@ -1,0 +1,1 @@
+"""Where an artifact can go: a file, a directory that it is unpacked into, an object store."""

@@ -1,0 +1,1 @@
+"""What the pages about builds in Airflow's UI show."""

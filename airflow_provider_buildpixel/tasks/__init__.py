@@ -1,0 +1,1 @@
+"""What operators and sensors share: dispatch, state kept over tries, deferral, reporting."""

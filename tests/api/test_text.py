@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_buildpixel.api.text import plain, redacted, shown
+from tests.strategies import EXAMPLES
+
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
+NASTY = st.text(
+    alphabet=st.one_of(
+        st.characters(), st.sampled_from("\x1b[]0;m\x07\\?=&:/ \t\r\n" + DIRECTIONS)
+    ),
+    max_size=80,
+)
+TOKENS = st.from_regex(r"bp_[A-Za-z0-9_\-]{4,40}", fullmatch=True)
+
+
+@EXAMPLES
+@given(NASTY, st.integers(1, 50))
+def test_plain_text_has_no_controls(text: str, limit: int) -> None:
+    """Nothing that moves a cursor, breaks a line or turns the direction comes out of plain."""
+    out = plain(text, limit)
+    assert {char for char in out if unicodedata.category(char) in {"Cc", "Cs"}} <= {"\t"}
+    assert not set(out) & set(DIRECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a\tb\r\n", "a\tb", id="tab-stays-line-end-goes"),
+        pytest.param("\x1b[31mred\x1b[0m", "red", id="colour"),
+        pytest.param("\x1b]0;title\x07text", "text", id="window-title"),
+        pytest.param("\x1b\x1b[0m[31m", "\ufffd[31m", id="nested-escape"),
+        pytest.param("a\nb", "a\ufffdb", id="line-break-inside"),
+        pytest.param("x" * 10, "x" * 10, id="just-fits"),
+        pytest.param("x" * 14, "x" * 10 + "… (4 more characters)", id="cut"),
+        pytest.param("x" * 99, "x" * 10 + "… (89 more characters)", id="endless"),
+        pytest.param("\x1b[0m" * 10 + "xy", "… (2 more characters)", id="cut-behind-escapes"),
+    ],
+)
+def test_plain(text: str, expected: str) -> None:
+    """Escapes go, other controls are replaced, and what is cut off is counted."""
+    assert plain(text, 10) == expected
+
+
+@EXAMPLES
+@given(NASTY, TOKENS, NASTY)
+def test_no_token_survives(before: str, token: str, after: str) -> None:
+    """Wherever a token stands, it is not readable any more."""
+    assert token not in redacted(before + token + after)
+    assert token not in shown(before + token + after)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Bearer bp_secret1", "Bearer bp_***", id="header"),
+        pytest.param("token%3Dbp_secret1&x", "token%3Dbp_***&x", id="after-an-escape"),
+        pytest.param("bp_abc==", "bp_***", id="base64"),
+        pytest.param("https://cdn/x?sig=abc end", "https://cdn/x?*** end", id="signed-url"),
+        pytest.param("HTTPS://CDN/x?sig=abc", "HTTPS://CDN/x?***", id="capitals"),
+        pytest.param(
+            "with url: /x.tar.gz?sig=abc (why)", "with url: /x.tar.gz?*** (why)", id="path"
+        ),
+        pytest.param("https://me:pw@git/x.git", "https://***@git/x.git", id="password-in-url"),
+        pytest.param("really? yes", "really? yes", id="a-question"),
+        pytest.param("https://docs/x?", "https://docs/x?", id="empty-query"),
+        pytest.param("f(a)?b:c", "f(a)?b:c", id="no-query"),
+    ],
+)
+def test_redacted(text: str, expected: str) -> None:
+    """Tokens, passwords in URLs and queries are hidden, and nothing else is."""
+    assert redacted(text) == expected
+
+
+def test_an_escape_does_not_carry_a_token_through() -> None:
+    """A token that an escape sequence divides is hidden once it is put together."""
+    assert shown("bp_ab\x1b[0mcdefgh") == "bp_***"

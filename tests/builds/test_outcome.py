@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import airflow_provider_buildpixel
+from airflow_provider_buildpixel.api.model import Build, Status
+from airflow_provider_buildpixel.api.text import duration_text
+from airflow_provider_buildpixel.builds.outcome import (
+    Fail,
+    FollowNewer,
+    Skip,
+    Succeed,
+    failure_error,
+    newer_build,
+    outcome_of,
+    same_kind,
+    superseded_error,
+)
+
+
+def build(identity: str = "b1", status: str = "failed", **fields: Any) -> Build:
+    """Make a build of one kind."""
+    known = {"project_id": "p", "platform": "Win64", "build_type": "Shipping", "branch": "main"}
+    return Build(identity, Status(status), **{**known, **fields})
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "expected"),
+    [
+        ("complete", "fail", Succeed),
+        ("superseded", "skip", Skip),
+        ("superseded", "follow", FollowNewer),
+        ("superseded", "fail", Fail),
+        ("failed", "skip", Fail),
+        ("failed", "follow", Fail),
+        ("pending", "fail", type(None)),
+        ("running", "skip", type(None)),
+        ("made-up", "follow", type(None)),
+        ("COMPLETE", "fail", type(None)),
+    ],
+)
+def test_a_verdict(status: str, policy: str, expected: type) -> None:
+    """Only complete succeeds, and what has not ended has no verdict."""
+    assert type(outcome_of(build(status=status), policy)) is expected
+
+
+@pytest.mark.parametrize(
+    ("log", "cause", "phase", "said"),
+    [
+        pytest.param(
+            ["*** COMPILING ***", "x.cpp(42): error C2065: y", "LogPlayLevel: Error: z"],
+            "compile",
+            "compile",
+            "failed in phase compile after 1 min 1 s\n  LogPlayLevel: Error: z\nWhat to do: mend",
+            id="compile",
+        ),
+        pytest.param(["working"], "no_word", None, "may have died", id="died"),
+        pytest.param(["BUILD FAILED"], None, None, "failed after 1 min 1 s\nSee http", id="ended"),
+        pytest.param(["Error: odd"], None, None, "  Error: odd\nSee http", id="unknown"),
+    ],
+)
+def test_a_failure(log: list[str], cause: str | None, phase: str | None, said: str) -> None:
+    """A failure names phase, duration, first errors, cause and page."""
+    error = failure_error(build(duration_seconds=61.0, raw={"logs": log}), "https://page")
+    assert (error.cause, error.phase) == (cause, phase)
+    assert said in str(error)
+    assert str(error).endswith("See https://page")
+
+
+def test_a_failure_without_anything() -> None:
+    """A failure of which nothing is known is still an error with advice."""
+    assert "What to do" in str(failure_error(build()))
+
+
+def test_a_superseded_build() -> None:
+    """The error names the newer build where it is known."""
+    newer = build("b2", "running", triggered_by="push:c0ffee")
+    error = superseded_error(build(), newer, "https://page")
+    assert (error.newer, error.build.id) == (newer, "b1")
+    assert "by build b2 (Win64 Shipping on main), triggered by push:c0ffee" in str(error)
+    assert "'follow'" in str(superseded_error(build(), None))
+
+
+def test_the_newer_build_is_the_next_of_the_kind() -> None:
+    """What took a build's place is the next one of its kind, not the newest."""
+    others = [build("b0"), build("b4"), build("b3"), build("b2", branch="other")]
+    found = newer_build(build("b1"), others)
+    assert found is not None
+    assert found.id == "b3"
+    assert newer_build(build("b4"), others) is None
+
+
+def test_a_failed_build_whose_lines_come_newest_first() -> None:
+    """The phase in which a build failed is the last by time, in whatever order its lines come."""
+    log = [
+        {"timestamp": f"2026-05-10T14:00:0{second}.000Z", "level": "info", "message": message}
+        for second, message in enumerate(("*** COMPILING X ***", "LogCook: Cooking maps from path"))
+    ]
+    assert failure_error(build(raw={"logs": log})).phase == "cook"
+    assert failure_error(build(raw={"logs": log[::-1]})).phase == "cook"
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({}, True),
+        ({"branch": None}, True),
+        ({"branch": "refs/heads/main"}, True),
+        ({"branch": "other"}, False),
+        ({"platform": "Linux"}, False),
+        ({"build_type": "Test"}, False),
+        ({"project_id": "q"}, False),
+        ({"build_setting_id": "other"}, True),
+    ],
+)
+def test_same_kind(fields: dict[str, Any], *, same: bool) -> None:
+    """Builds supersede each other by project, branch, platform and type."""
+    assert same_kind(build(), build(**fields)) is same
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.04, "0.0 s"),
+        (59.4, "59.4 s"),
+        (59.6, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3_660.0, "1 h 1 min"),
+    ],
+)
+def test_a_duration(seconds: float, expected: str) -> None:
+    """Durations are in the units that people use."""
+    assert duration_text(seconds) == expected
+
+
+def test_statuses_are_compared_in_the_model_only() -> None:
+    """No module but the model compares with the name of a terminal status."""
+    ends = re.compile(r"""[=!]=\s*["'](?:complete|failed|superseded)["']""")
+    package = Path(airflow_provider_buildpixel.__file__).parent
+    sources = [path for path in package.rglob("*.py") if "sandbox" not in path.parts]
+    assert {path.name for path in sources if ends.search(path.read_text())} == {"model.py"}
