@@ -1,8 +1,8 @@
-# Needs make, Python 3.11 or newer and the package index that pip is set up for; nothing else.
+# Requires make, Python 3.11 or newer, and the package index that pip is configured for.
 #
-# Everything is installed below .venv: first uv, by pip, and with uv one environment per Airflow
-# minor. .ci/requirements/airflow-X.Y.txt pins every package of it, so that two runs of the same
-# commit test the same thing; the index comes from the machine's own settings, and no file names one.
+# Everything is installed in .venv: pip installs uv, and uv creates one environment per Airflow
+# minor version. .ci/requirements/airflow-X.Y.txt pins every package, so two runs of a commit test
+# the same thing. The package index comes from the machine's settings; no file here names one.
 
 PYTHON ?= python3
 MINORS := 2.11 3.0 3.1 3.2 3.3
@@ -20,39 +20,39 @@ SOURCES := airflow_provider_buildpixel example_dags tests
 .PHONY: lint types docs dist requirements clean
 .SECONDARY:
 
-demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 leaves it running
+demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 keeps it running
 	$(BIN)/python -m airflow_provider_buildpixel.sandbox demo $(if $(KEEP),--keep)
 
-test: $(READY)  ## run all tests, in two processes; ARGS="…" goes to pytest
+test: $(READY)  ## run all tests, in two processes; ARGS="…" is passed to pytest
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-# The folders of tests that mirror the package; what needs I/O is below `integration` in each.
+# The test folders that mirror the package; tests that need I/O are in `integration` in each.
 UNIT := $(addprefix tests/,api asset_events builds channel downloads page waits)
 
-coverage: $(READY)  ## the tests without I/O must take every branch of the pure modules
+coverage: $(READY)  ## check that tests without I/O cover every branch of the pure modules
 	$(BIN)/python -m pytest $(UNIT) --ignore-glob '*/integration' --numprocesses 2 --cov --cov-report=term $(ARGS)
 
-bench: bench-waits bench-downloads  ## measure, and write the pages of docs/benchmarks
+bench: bench-waits bench-downloads  ## measure waits and downloads, and write the pages in docs/benchmarks
 
-bench-waits: .venv/bench/ready  ## many waits in one loop; ARGS="--n 1000 --quick" for a taste
+bench-waits: .venv/bench/ready  ## many waits in one event loop; ARGS="--n 1000 --quick" for a short run
 	.venv/bench/bin/python -m tests.bench.waits $(or $(ARGS),--write docs/benchmarks/waits.md)
 
-bench-downloads: $(READY)  ## downloads next to curl; ARGS="--size 256 --rounds 1" for a taste
+bench-downloads: $(READY)  ## downloads compared with curl; ARGS="--size 256 --rounds 1" for a short run
 	$(BIN)/python -m tests.bench.download $(or $(ARGS),--write docs/benchmarks/downloads.md)
 
 fuzz: .venv/fuzz/ready  ## fuzz every decoder for some seconds each; ARGS="--seconds 60 archive"
 	.venv/fuzz/bin/python -m tests.fuzz $(ARGS)
 
-chaos: $(READY) .venv/bench/ready  ## every fault in every phase, other providers, a long run: half an hour
+chaos: $(READY) .venv/bench/ready  ## every fault in every phase, other providers, a long run; takes half an hour
 	$(BIN)/python -m tests.chaos --write docs/chaos.md
 	.venv/bench/bin/python -m tests.chaos.peers --write docs/chaos.md
 	$(BIN)/python -m tests.chaos.long_run --write docs/chaos.md
 
 COMPAT := tests/api tests/builds tests/channel tests/waits tests/page tests/hooks tests/tasks tests/packaging tests/golden
-# An older Airflow warns of itself, on every import.
+# Older Airflow versions emit deprecation warnings about themselves on every import.
 COMPAT_PYTEST := -m pytest $(COMPAT) -W ignore::DeprecationWarning -W ignore::FutureWarning $(ARGS)
 
-compat: $(patsubst %,compat-%,$(MINORS)) compat-lowest  ## behaviour on every Airflow, and on the lowest dependencies
+compat: $(patsubst %,compat-%,$(MINORS)) compat-lowest  ## test behaviour on every Airflow, and with the lowest dependencies
 
 compat-lowest: .venv/lowest/ready
 	.venv/lowest/bin/python $(COMPAT_PYTEST)
@@ -60,17 +60,17 @@ compat-lowest: .venv/lowest/ready
 compat-%: .venv/airflow-%/ready
 	.venv/airflow-$*/bin/python $(COMPAT_PYTEST)
 
-audit: .venv/audit/ready  ## bandit, zizmor and pip-audit; the last needs an advisory service
+audit: .venv/audit/ready  ## run bandit, zizmor and pip-audit; pip-audit needs an advisory service
 	.venv/audit/bin/bandit --quiet --recursive --configfile pyproject.toml airflow_provider_buildpixel example_dags
 	if [ -d .github ]; then .venv/audit/bin/zizmor --offline .; else echo "zizmor: no workflows"; fi
 	.venv/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .ci/requirements/airflow-$(MAIN).txt
 
-sbom: .venv/audit/ready $(READY)  ## a CycloneDX bill of materials of the pinned environment
+sbom: .venv/audit/ready $(READY)  ## write a CycloneDX bill of materials of the pinned environment
 	mkdir -p dist
 	.venv/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/sbom.json $(ENV)
 
-cluster: .venv/cluster/ready  ## kill what an Airflow on PostgreSQL and Celery is made of; ARGS="--quick" for a taste
+cluster: .venv/cluster/ready  ## kill the processes of an Airflow on PostgreSQL and Celery; ARGS="--quick" for a short run
 	.venv/cluster/bin/python -m tests.cluster $(or $(ARGS),--write docs/cluster.md)
 
 lint: $(READY)
@@ -84,11 +84,11 @@ types: $(READY)
 docs: $(READY)  ## build the site into $(SITE); every warning is an error
 	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --keep-going --builder html docs $(SITE)
 
-dist: $(READY)  ## what is released: the sdist, and the wheel that comes of it
+dist: $(READY)  ## build the release: the sdist, and the wheel from the sdist
 	rm -rf dist
 	$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 
-requirements: .venv/uv/ready  ## compile the pins anew
+requirements: .venv/uv/ready  ## compile the pinned requirements again
 	for minor in $(MINORS); do \
 	  echo "apache-airflow==$$minor.*" | $(UV) pip compile --quiet --upgrade --universal \
 	    --python-version 3.11 --no-header --no-annotate --no-emit-index-url --group dev \
@@ -133,7 +133,7 @@ clean:
 	$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The project itself is installed in place: its sources can change without a new installation.
+# The project is installed in editable mode: source changes need no new installation.
 .venv/airflow-%/ready: .ci/requirements/airflow-%.txt pyproject.toml .venv/uv/ready
 	$(UV) venv --quiet --allow-existing --python .venv/uv/bin/python $(@D)
 	$(UV) pip sync --quiet --python $(@D) --compile-bytecode $<

@@ -1,4 +1,4 @@
-"""Checks, with the provider's wheel installed, what the Airflow of this environment makes of it."""
+"""Checks that the Airflow of this environment accepts the installed wheel of the provider."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LINK = "airflow_provider_buildpixel.links.buildpixel.BuildPixelBuildLink"
 AIRFLOW = metadata.version("apache-airflow")
 OLD = AIRFLOW.startswith("2.")
 
-# Airflow 2.11 has no event triggers; it only lists what the info names.
+# Airflow 2.11 has no event triggers, although the provider info lists this module.
 NEEDS_3 = {"airflow_provider_buildpixel.triggers.events"}
 
 
 def main() -> None:
-    """Fail with a traceback on the first thing that is wrong."""
-    # The form comes first: 3.0 and 3.1 make it while the hooks are imported, which happens once.
+    """Run all checks; fail with a traceback at the first error."""
+    # Check the form first: 3.0 and 3.1 build it when the hooks are imported, which happens once.
     fields = fields_of_2_11() if OLD else fields_of_3()
     assert fields == expected_fields(), f"the form has the fields {fields}"
     manager = ProvidersManager()
@@ -33,21 +33,21 @@ def main() -> None:
     check_asset(manager)
     check_plugin()
     form = f"{len(fields)} of {len(FIELDS)} extra fields in the form"
-    print(f"Airflow {AIRFLOW}: the provider is found and valid, its parts import; {form}")
+    print(f"Airflow {AIRFLOW}: the provider is registered and valid, its modules import; {form}")
 
 
 def expected_fields() -> set[str]:
-    """Return what the form must have.
+    """Return the extra fields that the form must have.
 
-    Airflow 3.0 needs WTForms for extra fields, which only its FAB provider brings: without it, no
-    provider has any there, and the Extra field takes them as JSON.
+    Airflow 3.0 needs WTForms for extra fields, and only its FAB provider installs WTForms. Without
+    it, no provider has extra fields in the form, and users enter them as JSON in Extra.
     """
-    bare = AIRFLOW.startswith("3.0.") and importlib.util.find_spec("wtforms") is None
-    return set() if bare else set(FIELDS)
+    no_fields = AIRFLOW.startswith("3.0.") and importlib.util.find_spec("wtforms") is None
+    return set() if no_fields else set(FIELDS)
 
 
 def check_info(info: dict[str, Any]) -> None:
-    """Hold the info against this version's schema, and import what it names."""
+    """Validate the provider info with this version's schema, and import the listed modules."""
     schema = resources.files("airflow").joinpath("provider_info.schema.json").read_text()
     jsonschema.validate(info, json.loads(schema))
     for entry in (entry for kind in KINDS for entry in info[kind]):
@@ -57,7 +57,7 @@ def check_info(info: dict[str, Any]) -> None:
 
 
 def check_manager(manager: ProvidersManager) -> None:
-    """See that the connection type and the extra link are registered."""
+    """Check that the connection type and the extra link are registered."""
     hook = manager.hooks["buildpixel"]
     assert hook is not None, "the hook cannot be imported"
     assert (hook.hook_class_name, hook.hook_name) == (HOOK, "BuildPixel")
@@ -66,7 +66,7 @@ def check_manager(manager: ProvidersManager) -> None:
 
 
 def check_asset(manager: Any) -> None:
-    """See that our handler is asked about our URIs."""
+    """Check that the provider's handler is registered for its URIs."""
     from airflow_provider_buildpixel.assets import build_asset, sanitize_uri
 
     handlers = manager.dataset_uri_handlers if OLD else manager.asset_uri_handlers
@@ -75,11 +75,11 @@ def check_asset(manager: Any) -> None:
 
 
 def check_plugin() -> None:
-    """See that the plugin loads, as every component does it, and that its pages are installed."""
+    """Check that the plugin loads and that its static pages are installed."""
     from airflow_provider_buildpixel.plugins.webhooks import BuildPixelPlugin
 
     pages = resources.files("airflow_provider_buildpixel.plugins").joinpath("static")
-    assert pages.joinpath("page.html").is_file(), "the wheel lacks the files of the pages"
+    assert pages.joinpath("page.html").is_file(), "the wheel does not contain the static pages"
     assert BuildPixelPlugin.name == "buildpixel"
 
 
@@ -91,7 +91,7 @@ def fields_of_2_11() -> set[str]:
 
 
 def fields_of_3() -> set[str]:
-    """Return the extra fields of the form that Airflow 3's API server hands to the UI."""
+    """Return the extra fields of the form that Airflow 3's API server sends to the UI."""
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
     forms = {form.connection_type: form for form in HookMetaService.hook_meta_data()}

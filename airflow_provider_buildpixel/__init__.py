@@ -10,7 +10,7 @@ __all__ = ["__version__", "get_provider_info"]
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return what Airflow's discovery of providers reads; a plain import does not pay for it."""
+    """Return the provider metadata for Airflow's discovery; a plain import does not load it."""
     from airflow_provider_buildpixel import provider_info
 
     return provider_info.get_provider_info()

@@ -1,8 +1,8 @@
-"""The connection form, written once for the three ways in which Airflow asks for it.
+"""The connection form, defined once for all versions of Airflow.
 
-Airflow 3.2 and later read ``conn_fields`` and ``ui_field_behaviour`` from the provider info and
-never import the hook. Airflow 2.11 to 3.1 call the hook's ``get_connection_form_widgets`` and
-``get_ui_field_behaviour``, which pass on to ``widgets`` and ``behaviour`` here.
+Airflow 3.2 and later read ``conn_fields`` and ``ui_field_behaviour`` from the provider info and do
+not import the hook. Airflow 2.11 to 3.1 call the hook's ``get_connection_form_widgets`` and
+``get_ui_field_behaviour``, which call ``widgets`` and ``behaviour`` of this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["FIELDS", "Field", "behaviour", "conn_fields", "ui_field_behaviour", 
 
 @dataclass(frozen=True)
 class Field:
-    """One member of the connection's ``extra`` as the form shows it."""
+    """One field of the connection's ``extra`` in the form."""
 
     label: str
     help: str
@@ -27,7 +27,7 @@ class Field:
 FIELDS = {
     "webhook_secret": Field(
         "Webhook secret",
-        "Verifies the signature of webhooks. While rotating, give a JSON list of secrets in Extra.",
+        "Verifies the signature of webhooks. During a rotation, enter a JSON list of secrets.",
         kind="password",
     ),
     "request_timeout": Field(
@@ -40,18 +40,18 @@ FIELDS = {
     ),
     "proxy": Field(
         "Proxy",
-        "Proxy URL for REST and websocket. Empty: the usual environment variables decide.",
+        "Proxy URL for REST and websocket. Empty: the environment variables for proxies apply.",
     ),
     "channel": Field(
         "Channel",
-        "What waits use: auto is Socket.IO, and polling while that is down.",
+        "How waits get the status: auto is Socket.IO, and polling while it is disconnected.",
         default="auto",
         choices=("auto", "socketio", "polling"),
     ),
     "run_per_build": Field(
         "Run per build",
-        "Comma-separated Dag ids: each finished build that a webhook reports starts a run of its"
-        " own of these Dags.",
+        "Comma-separated Dag ids: each finished build that a webhook reports starts one run of"
+        " each of these Dags.",
     ),
     "build_url": Field(
         "Build page URL",
@@ -60,7 +60,7 @@ FIELDS = {
     ),
     "allow_insecure_http": Field(
         "Allow insecure HTTP",
-        "Lets an http:// host outside this machine receive the token in clear.",
+        "Allows an http:// host other than this machine, which gets the token in clear text.",
         kind="boolean",
         default=False,
     ),
@@ -68,19 +68,19 @@ FIELDS = {
 
 HIDDEN = ["schema", "login"]
 
-# The port is relabelled and not hidden: without one, the Test button in Airflow 3.3's list of
-# connections sends port 0, is refused for having changed the port, and never reaches the hook.
+# The port is relabelled instead of hidden. Without a port, the Test button in Airflow 3.3's list of
+# connections sends port 0, which Airflow rejects as a changed port before it calls the hook.
 LABELS = {
     "host": "Base URL",
     "password": "API token",
-    "port": "Port (give 443 to use Airflow's Test button)",
+    "port": "Port (enter 443 to use Airflow's Test button)",
 }
 
 PLACEHOLDERS = {"host": "https://api.buildpixel.io", "password": "bp_…", "port": "443"}
 
 
 def conn_fields() -> dict[str, Any]:
-    """Return the extra fields as the provider info of Airflow 3.2 and later spells them."""
+    """Return the extra fields in the format of the provider info (Airflow 3.2 and later)."""
     return {name: _conn_field(field) for name, field in FIELDS.items()}
 
 
@@ -89,7 +89,7 @@ def _conn_field(field: Field) -> dict[str, Any]:
 
 
 def _schema(field: Field) -> dict[str, Any]:
-    """Return the JSON schema of a field, with null: the form saves untouched fields too."""
+    """Return the JSON schema of a field; it allows null, because the form saves empty fields."""
     type_ = "string" if field.kind == "password" else field.kind
     schema: dict[str, Any] = {"type": [type_, "null"]}
     if field.kind == "password":
@@ -102,7 +102,7 @@ def _schema(field: Field) -> dict[str, Any]:
 
 
 def ui_field_behaviour() -> dict[str, Any]:
-    """Return the behaviour of the standard fields in the provider info's kebab case."""
+    """Return the behaviour of the standard fields with the kebab-case keys of the provider info."""
     return {
         "hidden-fields": list(HIDDEN),
         "relabeling": dict(LABELS),
@@ -111,7 +111,7 @@ def ui_field_behaviour() -> dict[str, Any]:
 
 
 def behaviour() -> dict[str, Any]:
-    """Return the behaviour of the standard fields as ``get_ui_field_behaviour`` must."""
+    """Return the behaviour of the standard fields in the format of ``get_ui_field_behaviour``."""
     return {
         "hidden_fields": list(HIDDEN),
         "relabeling": dict(LABELS),
@@ -120,7 +120,7 @@ def behaviour() -> dict[str, Any]:
 
 
 def widgets() -> dict[str, Any]:
-    """Return the WTForms fields that ``get_connection_form_widgets`` must; 3.x replaces WTForms."""
+    """Return the WTForms fields for ``get_connection_form_widgets``; 3.x replaces WTForms."""
     return {name: _widget(field) for name, field in FIELDS.items()}
 
 
@@ -129,17 +129,17 @@ def _widget(field: Field) -> Any:
     from flask_appbuilder import fieldwidgets
     from wtforms import validators
 
-    text = {"widget": fieldwidgets.BS3TextFieldWidget()}
-    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
-        "string": (wtforms.StringField, text),
-        "integer": (wtforms.IntegerField, text),
+    text_options = {"widget": fieldwidgets.BS3TextFieldWidget()}
+    constructors: dict[str, tuple[Any, dict[str, Any]]] = {
+        "string": (wtforms.StringField, text_options),
+        "integer": (wtforms.IntegerField, text_options),
         "password": (
             wtforms.PasswordField,
             {"widget": fieldwidgets.BS3PasswordFieldWidget()},
         ),
         "boolean": (wtforms.BooleanField, {}),
     }
-    class_, options = kinds[field.kind]
+    class_, options = constructors[field.kind]
     checks = [validators.Optional()]
     if field.choices:
         checks.append(validators.any_of(list(field.choices)))

@@ -1,9 +1,9 @@
-"""Every error of this provider, as one shallow tree.
+"""All errors of this provider, in one shallow class tree.
 
     BuildPixelError (AirflowException)
-    ├── Unreachable          no answer came back
-    ├── UnexpectedAnswer     an answer that the API does not promise
-    ├── InvalidRequest       400, and every other refusal of the request as it stands
+    ├── Unreachable          no response arrived
+    ├── UnexpectedAnswer     the response is not as documented
+    ├── InvalidRequest       400 and other 4xx, or an invalid parameter
     ├── Unauthorized         401
     ├── Forbidden            403
     ├── NotFound             404
@@ -11,14 +11,14 @@
     ├── RateLimited          429
     ├── ServerFault          5xx
     ├── BuildFailed          the build ended without success
-    ├── BuildSuperseded      a newer build took its place
-    ├── BuildTimeout         the build did not end in time (it goes on)
-    ├── BuildInFlight        a live build is in the way and ``on_in_flight="fail"``
+    ├── BuildSuperseded      a newer build replaced the build
+    ├── BuildTimeout         the build did not end in time (it continues)
+    ├── BuildInFlight        a live build exists and ``on_in_flight="fail"``
     ├── DispatchUncertain    a trigger request may have started a build that cannot be identified
-    └── ChecksumMismatch     the artifact is not what BuildPixel announced
+    └── ChecksumMismatch     the artifact does not match its MD5 or size
 
-``except AirflowException`` catches all of them. Those that no retry can fix (400, 401, 403) are
-also an ``AirflowFailException``: the task fails at once.
+``except AirflowException`` catches all of them. Those that a retry cannot fix (400, 401, 403) are
+also ``AirflowFailException``: the task fails without a retry.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ __all__ = [
     "Unreachable",
 ]
 
-# The classes are defined without Airflow, so that the code that decides can be used and tested
-# without it. Here they get Airflow's base classes and the path that users import: there is one set
-# of classes, whichever module raises the error.
+# The classes are defined without Airflow, so that the pure modules can be used and tested without
+# it. This module gives them Airflow's base classes and the public import path. There is one set of
+# classes, whichever module raises the error.
 BuildPixelError.__bases__ = (AirflowException,)
 for _error in (InvalidRequest, Unauthorized, Forbidden):
     _error.__bases__ = (BuildPixelError, AirflowFailException)

@@ -1,4 +1,4 @@
-"""What the provider tells Airflow about itself."""
+"""The provider metadata that Airflow reads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ INTEGRATION = "BuildPixel"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider info that Airflow validates against its schema."""
+    """Return the provider info, which Airflow validates against its schema."""
     return {
-        # The distribution's canonical name, with dashes: on any other Airflow gives up the
-        # discovery of every provider in the environment.
+        # The distribution's canonical name, with dashes. Any other spelling makes Airflow abort the
+        # discovery of all providers in the environment.
         "package-name": "airflow-provider-buildpixel",
         "name": INTEGRATION,
         "description": "Trigger, follow and gate on BuildPixel builds of Unreal Engine projects.",
@@ -32,7 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [_connection_type()],
         "extra-links": [f"{PACKAGE}.links.buildpixel.BuildPixelBuildLink"],
         "asset-uris": [_uris()],
-        # Airflow 2.11 runs the handler only if it finds it under this older name.
+        # Airflow 2.11 reads the handlers under this older name only.
         "dataset-uris": [_uris()],
     }
 

@@ -1,4 +1,4 @@
-"""Which failures of a build are worth another try (Airflow 3.3 and later)."""
+"""A retry policy that depends on how a build failed (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 
-from airflow_provider_buildpixel.builds.logs import is_permanent_cause
+from airflow_provider_buildpixel.builds.failure_cause import is_permanent_cause
 from airflow_provider_buildpixel.exceptions import (
     BuildFailed,
     BuildSuperseded,
@@ -24,37 +24,38 @@ __all__ = ["BuildPixelRetryPolicy"]
 
 
 class BuildPixelRetryPolicy(RetryPolicy):
-    """Retries what may go better next time, and fails at once on what cannot.
+    """Retries failures that may be temporary, and fails at once on permanent ones.
 
-    No retry: a compile or cook error, a lost repository, an expired Perforce ticket, a
-    superseded build, a project or setting that does not exist, a refused token, and what is
-    refused with 400 or 403 (which Airflow fails at once in any case). Everything else, such as a
-    build that died without a word or an outage, is retried as the task says.
+    No retry: a compile or cook error, a repository that BuildPixel cannot access, an expired
+    Perforce ticket, a superseded build, a project, build setting or build that does not exist, a
+    rejected token, and requests rejected with 400 or 403 (Airflow fails those at once in any case).
+    Everything else, such as a build whose log stops without an error or an outage, is retried by
+    the settings of the task.
     """
 
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,  # Airflow's signature  # Airflow's signature
-        max_tries: int,
-        context: Context | None = None,
+        try_number: int,  # noqa: ARG002  # Airflow's signature
+        max_tries: int,  # noqa: ARG002
+        context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        """Decide by the type of the error and, for a failed build, by its cause."""
+        """Return the decision by the type of the error and, for a failed build, by its cause."""
         if isinstance(exception, BuildFailed) and is_permanent_cause(exception.cause):
             return RetryDecision.fail(f"the same build would fail again ({exception.cause})")
         if isinstance(exception, BuildSuperseded):
-            return RetryDecision.fail("a newer build took its place; a retry would cancel that")
+            return RetryDecision.fail("a newer build replaced it; a retry would cancel that build")
         if isinstance(exception, NotFound):
-            return RetryDecision.fail("it does not exist")
+            return RetryDecision.fail("the requested object does not exist")
         if isinstance(exception, Unauthorized | Forbidden | InvalidRequest):
-            return RetryDecision.fail("BuildPixel refused it, and would again")
+            return RetryDecision.fail("BuildPixel would reject the same request again")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Give its parameters: none."""
+        """Return the parameters: there are none."""
         return {}
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> BuildPixelRetryPolicy:  # none
-        """Make one from :meth:`serialize`."""
+    def deserialize(cls, data: dict[str, Any]) -> BuildPixelRetryPolicy:  # noqa: ARG003
+        """Return a policy from the output of :meth:`serialize`."""
         return cls()

@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: Markdown in, plain HTML out, nothing fetched at any time."""
+"""Sphinx configuration: builds the site from Markdown, without any network access."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from importlib.metadata import version as version_of
 
-# autodoc imports Airflow, which creates its home when it is imported.
+# autodoc imports Airflow, and the import creates AIRFLOW_HOME.
 home = tempfile.mkdtemp(prefix="buildpixel-docs-")
 atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = home
@@ -24,15 +24,16 @@ html_theme = "furo"
 html_show_copyright = False
 html_copy_source = False
 
-# Every heading can be linked to, and a link to one that is not there is a warning, hence an error.
+# Headings get anchors; a link to a missing anchor is a warning, and the build fails on warnings.
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
+INTERNAL = "api|asset_events|builds|channel|downloads|page|plugins|tasks|waits"
 nitpicky = True
 nitpick_ignore_regex = [
-    # Annotations name types of Airflow, requests, the standard library and our own inner rings;
-    # without an index of theirs, which would have to be fetched, they cannot be links.
+    # Annotations name types of Airflow, requests, the standard library and our internal modules.
+    # Links to them would need their object inventories, which would have to be downloaded.
     (r"py:.*", r"(?!airflow_provider_buildpixel\.).*"),
-    (r"py:.*", r"airflow_provider_buildpixel\.(client|core|plugins)\..*"),
+    (r"py:.*", rf"airflow_provider_buildpixel\.({INTERNAL})\..*"),
 ]
 
 autodoc_member_order = "bysource"

@@ -1,4 +1,4 @@
-"""A gate on a build that a push has started: nothing is triggered here, only waited for."""
+"""Waits for the build of a push and continues if it succeeded; the Dag starts no build itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_buildpixel.sensors.buildpixel import BuildPixelBuildSensor
     tags=["buildpixel", "example"],
 )
 def gate_on_push() -> None:
-    """Wait for the newest build of a push to main, or of the commit that the run names."""
+    """Wait for the newest build of main, or of the commit in the run's parameters."""
     green = BuildPixelBuildSensor(
         task_id="green",
         project="MyGame",
@@ -32,7 +32,7 @@ def gate_on_push() -> None:
 
     @task
     def smoke_test(build: dict[str, str]) -> str:
-        """Stand in for the tests of the packaged game."""
+        """Test the packaged game; replace this with your tests."""
         return f"tested {build['build_id']} of commit {build['commit']}"
 
     smoke_test(green.output)

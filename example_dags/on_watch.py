@@ -1,7 +1,7 @@
-"""Runs when a build has finished, without any inbound route; needs Airflow 3, at best 3.3.
+"""Runs when a build has finished, without inbound connections; needs Airflow 3, better 3.3.
 
-The triggerer polls BuildPixel, once for all watchers of a connection, and remembers in the asset's
-state store how far it has come.
+The triggerer polls BuildPixel, once for all watchers of a connection. On Airflow 3.3 it stores in
+the asset's state store which builds it has reported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def buildpixel_on_watch() -> None:
 
     @task
     def report(triggering_asset_events: Any = None) -> list[str]:
-        """A run can carry several events, and after a crash of the triggerer one of them twice."""
+        """Handle several events, one of them possibly twice after a crash of the triggerer."""
         finished = [event.extra["payload"] for event in triggering_asset_events[BUILDS]]
         builds = {build["build_id"]: build for build in finished}
         return [f"{build_id} is {build['status']}" for build_id, build in builds.items()]

@@ -1,7 +1,8 @@
 """Runs when BuildPixel reports a finished build by webhook; needs Airflow 3.
 
-The connection has the webhook's secret in its extra ``webhook_secret``, and
-``run_per_build`` set to ``buildpixel_each_build``; docs/webhooks.md shows both sides of the set-up.
+The connection needs the webhook's secret in its extra ``webhook_secret``, and
+``buildpixel_each_build`` in its extra ``run_per_build``. docs/webhooks.md describes the setup in
+Airflow and in BuildPixel.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ BUILDS = build_asset(PROJECT_ID, BUILD_SETTING_ID)
 
 @dag(schedule=[BUILDS], is_paused_upon_creation=True, tags=["buildpixel", "example"])
 def buildpixel_on_webhook() -> None:
-    """React to the newest of the builds that have finished since the last run."""
+    """Use the newest build that has completed since the last run."""
 
     @task
     def newest_complete(triggering_asset_events: Any = None) -> str | None:
-        """Events that come close together make one run: they are a list, never a single one."""
+        """Return the newest complete build; one run can have the events of several builds."""
         finished = [event.extra for event in triggering_asset_events[BUILDS]]
         complete = [build["build_id"] for build in finished if build["status"] == "complete"]
         return max(complete, default=None)  # ids sort by creation
@@ -36,11 +37,11 @@ def buildpixel_on_webhook() -> None:
 
 @dag(schedule=None, is_paused_upon_creation=True, tags=["buildpixel", "example"])
 def buildpixel_each_build() -> None:
-    """Note each build in a run of its own, whose id is ``buildpixel__<build id>``."""
+    """Handle each build in a run of its own, with the run id ``buildpixel__<build id>``."""
 
     @task
     def note(dag_run: Any = None) -> str:
-        """Read the build's facts from the run's conf."""
+        """Return the build's facts from the run's conf as text."""
         build = dag_run.conf
         return f"{build['build_id']} of {build['branch']} is {build['status']}"
 

@@ -1,7 +1,7 @@
-"""A release: build each platform, and only if all are green fetch the artifacts and deploy.
+"""Builds each platform; if all builds succeed, downloads the artifacts and deploys them.
 
-No worker is held while BuildPixel cooks. A retry, a lost worker or a restarted triggerer goes on
-with the same build instead of starting (and so cancelling) one.
+The tasks use no worker while BuildPixel builds. After a retry, a lost worker or a restarted
+triggerer, a task continues with the same build: a new one would cancel it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PLATFORMS = ["Win64", "Linux"]
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # Where the artifacts go: a folder of each worker here, or say s3://aws_default@releases/nightly
-    params={"commit": "", "releases": "/tmp/buildpixel-releases"},  # an example's
+    # Where the artifacts go: a local folder of each worker, or s3://aws_default@releases/nightly
+    params={"commit": "", "releases": "/tmp/buildpixel-releases"},  # noqa: S108  # only an example
     tags=["buildpixel", "example"],
 )
 def release_pipeline() -> None:
-    """Build Win64 and Linux Shipping of one commit, then release what came out."""
+    """Build Win64 and Linux Shipping of one commit, then release the artifacts."""
     builds = BuildPixelTriggerBuildOperator.partial(
         task_id="build",
         project="MyGame",
@@ -45,7 +45,7 @@ def release_pipeline() -> None:
 
     @task
     def gate(finished: list[dict[str, str]], folder: str) -> list[dict[str, str]]:
-        """Run only if every build is complete; say what is fetched, and where it goes."""
+        """Run only if every build is complete; return what to download, and to where."""
         return [
             {
                 "build_id": build["build_id"],
@@ -56,14 +56,14 @@ def release_pipeline() -> None:
 
     fetched = BuildPixelDownloadArtifactOperator.partial(
         task_id="fetch",
-        overwrite=True,  # the last release's file is replaced as a whole, or not at all
-        retries=3,  # a retry goes on with what the first try has fetched
+        overwrite=True,  # an existing file is replaced as a whole, or not at all
+        retries=3,  # a retry resumes the download
         map_index_template="{{ task.destination.split('/')[-1] }}",
     ).expand_kwargs(gate(builds.output, "{{ params.releases }}"))
 
     @task
     def release(artifacts: list[dict[str, str]]) -> str:
-        """Stand in for the deployment."""
+        """Deploy the artifacts; replace this with your deployment."""
         return f"released {', '.join(artifact['path'] for artifact in artifacts)}"
 
     release(fetched.output)

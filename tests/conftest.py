@@ -1,4 +1,4 @@
-"""Gives Airflow a home of its own, before anything imports it."""
+"""Sets a temporary Airflow home, before anything imports Airflow."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A change is not refused for what only chance has found: CI tries the same examples each time, and
-# whoever runs the tests by hand tries others.
+# CI uses the same examples each time, so that it does not fail at random; local runs use others.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-HERE = Path(__file__).parent
-REAL = ("tests/e2e/test_kills.py", "tests/e2e/test_real_airflow.py")
+FOLDER = Path(__file__).parent
+REAL_AIRFLOW = ("tests/e2e/test_kills.py", "tests/e2e/test_real_airflow.py")
 """The longest tests that run a real Airflow."""
 
-OTHERS = (
+OTHER_AIRFLOWS = (
     "tests/ui/test_browser.py",
     "tests/asset_events/integration/test_real_airflow.py",
     "tests/e2e/test_leaks.py",
 )
-"""Further ones, with an Airflow of their own, for the process that is free first."""
+"""Further tests with their own Airflow, for the process that is free first."""
 
 DOCS = "tests/docs/"
-"""Tests that load the site and a user's sandbox once."""
+"""Tests that load the site and a user's sandbox once, so they stay in one process."""
 
 HOME = Path(tempfile.mkdtemp(prefix="buildpixel-tests-"))
 
@@ -42,7 +41,7 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",  # the only way of 3.x; 2.11 warns without
+    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",  # the only mode of 3.x; 2.11 warns without
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
@@ -54,25 +53,30 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait for a real Airflow, and end with further ones."""
+    """Run the longest tests on a real Airflow first, and the other ones on a real Airflow last."""
     for item in items:
-        if item.path.is_relative_to(HERE / "e2e"):
+        if item.path.is_relative_to(FOLDER / "e2e"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600))
-    items.sort(key=lambda item: (not item.nodeid.startswith(REAL), item.nodeid.startswith(OTHERS)))
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(REAL_AIRFLOW),
+            item.nodeid.startswith(OTHER_AIRFLOWS),
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the longest tests on a real Airflow in one process; share the others out file by file.
+    """Run the longest tests on a real Airflow in one process; distribute the others by file.
 
-    With two processes one mostly waits for Airflow, and the other goes through all the rest.
+    With two processes, one mostly waits for Airflow, and the other runs all other tests.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            if nodeid.startswith(REAL):
+            if nodeid.startswith(REAL_AIRFLOW):
                 return "airflow"
             return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
 
@@ -81,10 +85,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def airflow_database() -> Path:
-    """Create Airflow's tables once, for the tests that run Dags in their own process."""
+    """Create Airflow's tables once, for tests that run Dags in their own process."""
     from airflow.utils.db import initdb
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Airflow 2's own libraries warn of
+        warnings.simplefilter("ignore")  # from Airflow 2's own libraries
         initdb()
     return HOME / "airflow.db"

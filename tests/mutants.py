@@ -1,238 +1,308 @@
-"""Deliberate mistakes in the machines, each of which the simulations must notice."""
+"""A small mutation tester: each mutant of a function must be noticed by the given checks.
+
+A mutant is a function with one change of its syntax tree, such as a condition that is always true
+or a statement less. All such changes are generated, and described by their kind and position, so
+renaming something cannot break them. A mutant replaces the ``__code__`` of the real function, so
+that all callers use it.
+"""
 
 from __future__ import annotations
 
+import ast
 import inspect
-import sys
-from dataclasses import dataclass
-from types import ModuleType
+import textwrap
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import ModuleType
+
+    Check = Callable[[], object]
+    Change = tuple[str, ast.AST]
+
+COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+}
+BOOLEAN = (ast.Compare, ast.BoolOp, ast.UnaryOp)
+STATEMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Delete, ast.Expr, ast.Raise, ast.Return)
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One mistake: a piece of source that stands there once, and what replaces it."""
-
-    name: str
-    old: str
-    new: str
-
-    def of(self, module: ModuleType) -> ModuleType:
-        """Give the module with the mistake in it."""
-        source = inspect.getsource(module)
-        assert source.count(self.old) == 1, f"{self.name}: the source has moved on; mend the list"
-        twin = ModuleType(f"{module.__name__}__{self.name.replace('-', '_')}")
-        sys.modules[twin.__name__] = twin  # dataclasses look their module up
-        exec(
-            compile(source.replace(self.old, self.new), f"<{self.name}>", "exec"), twin.__dict__
-        )  # a mutant is source
-        return twin
+def functions_of(owner: type | ModuleType) -> list[FunctionType]:
+    """Return the functions that a class or a module defines, properties included."""
+    found = []
+    for member in vars(owner).values():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
+        if isinstance(function, FunctionType) and function.__code__.co_filename == _file(owner):
+            found.append(function)
+    return found
 
 
-JOINED = "self._settled = True, False\n                "
-JOIN = JOINED + "self._read_by(max(now, self._last_read + self._pacing.rumour_gap))"
+def _file(owner: type | ModuleType) -> str | None:
+    return inspect.getsourcefile(owner)
 
-WATCH = (
-    Mutant(
-        "believes-rumours",
-        "self._read_by(self._rumour_at(status, now))",
-        "self._end = status and status.terminal and type('Rumoured', (), {'status': status})()",
-    ),
-    Mutant("no-read-after-a-join", JOIN, JOINED + "pass"),
-    Mutant(
-        "no-second-read-after-a-join", "self._settled = True, False", "self._settled = True, True"
-    ),
-    Mutant(
-        "every-join-reads-at-once",
-        JOIN,
-        JOINED + "self._read_by(now)",
-    ),
-    Mutant("deaf-to-a-loss", "self._joined = self._settled = False\n                self", "self"),
-    Mutant("no-read-after-a-loss", "self._read_by(self._last_read + self._interval())", "pass"),
-    Mutant("deaf-to-rumours", "self._read_by(self._rumour_at(status, now))", "pass"),
-    Mutant(
-        "every-rumour-reads-at-once",
-        "return max(now, self._last_read + self._pacing.rumour_gap)",
-        "return now",
-    ),
-    Mutant(
-        "rumour-soon-forgotten",
-        "if not self._rumours:\n            return self._interval()",
-        "if True:\n            return self._interval()",
-    ),
-    Mutant(
-        "failed-read-repeats",
-        "self._read_at = self._not_before = max(self._not_before, now + pause)",
-        "pass",
-    ),
-    Mutant(
-        "reads-before-the-pause-is-over",
-        "self._read_at = self._not_before = max",
-        "self._read_at = max",
-    ),
-    Mutant(
-        "never-reads-after-a-miss",
-        "self._not_before = max(self._not_before, now + pause)",
-        "self._not_before = inf",
-    ),
-    Mutant(
-        "retry-after-ignored", "isinstance(error, RateLimited) and error.wait is not None", "False"
-    ),
-    Mutant("retry-after-0-spins", "asked_pause(error.wait, self._chance(), pause)", "error.wait"),
-    Mutant("backoff-without-end", "first=min(1.0, cap), cap=cap)", "first=min(1.0, cap), cap=9e9)"),
-    Mutant("no-polling-while-down", "calm = (self._joined and self._settled) or", "calm = True or"),
-    Mutant(
-        "no-rest-while-it-stands",
-        "(self._pacing.backstop if calm else 1.0)",
-        "(40.0 if calm else 1.0)",
-    ),
-    Mutant(
-        "unknown-status-ends-it",
-        "build if build.status.terminal",
-        "build if build.status != 'running'",
-    ),
-    Mutant("deadline-forgotten", "if now >= self._until:", "if now > self._until + 60:"),
-    Mutant("queue-deadline-forgotten", "if now >= queue_until:", "if False:"),
-    Mutant(
-        "stale-read-requeues",
-        "self._started = self._started or not build.status.queued",
-        "self._started = not build.status.queued",
-    ),
-    Mutant(
-        "404-at-first-is-the-end",
-        "self._absent_since >= self._pacing.absence",
-        "self._absent_since >= 0",
-    ),
-    Mutant(
-        "404-for-ever", "self._absent_since >= self._pacing.absence", "self._absent_since >= inf"
-    ),
-    Mutant(
-        "refused-token-retried",
-        "isinstance(error, Unauthorized | Forbidden",
-        "isinstance(error, Forbidden",
-    ),
-    Mutant(
-        "gives-up-on-a-500",
-        "return isinstance(error, Unauthorized",
-        "return not isinstance(error, RateLimited",
-    ),
-    Mutant(
-        "outrun-answer-is-waited-for",
-        "self._asked is not None, None\n        self._misses = 0",
-        "self._asked is not None, self._asked\n        self._misses = 0",
-    ),
-    Mutant("put-off-by-others-lists", "            if own:", "            if True:"),
-    Mutant("outrun-answer-counts", "since < self._reason_at", "since < -inf"),
-    Mutant(
-        "at-ease-after-its-deadline", "until = min(until, self._until, self._queue_end())", "pass"
-    ),
-    Mutant(
-        "at-ease-for-too-long",
-        "min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)",
-        "LONGEST",
-    ),
-    Mutant(
-        "at-ease-as-long-as-it-was-refused",
-        "min(self._read_at - self._last_read, 1.1 * self._pause(), LONGEST)",
-        "min(self._read_at - self._last_read, LONGEST)",
-    ),
-    Mutant("asks-while-it-is-asked", "not (asked and self._asked == read)", "True"),
-    Mutant(
-        "listens-for-no-time",
-        "min(next_at - now, self._until - now, queue_until - now, LONGEST)",
-        "0.0",
-    ),
-)
 
-SLEEP = (
-    Mutant("sleeps-through-news", "if status != self._content or", "if self._content is None or"),
-    Mutant("counts-what-is-older-than-a-rumour", "stamp.since >= self._since", "True"),
-    Mutant("notes-nothing", "self._seen = stamp\n", "pass\n"),
-    Mutant("sleeps-through-its-deadline", ", self._until)", ", inf)"),
-    Mutant("sleeps-for-ever", "min(self._seen.at + self._pause, self._until)", "self._until"),
-    Mutant("forgets-what-it-saw", "None, self._seen, None\n", "None, None, None\n"),
-    Mutant(
-        "learns-it-again-and-again",
-        "self._content, seen, self._seen = None, self._seen, None",
-        "self._content, seen = None, self._seen",
-    ),
-)
+def mutants_of(function: FunctionType) -> dict[str, CodeType]:
+    """Return all mutants of a function by their description: kind of change and position."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    (definition,) = tree.body
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list = []
+    counts: dict[str, int] = {}
+    found = {}
+    for parent, field, index, node in _places(definition):
+        for kind, changes in _changes(parent, field, node):
+            counts[kind] = counts.get(kind, 0) + 1
+            for what, replacement in changes:
+                with _replaced(parent, field, index, ast.copy_location(replacement, node)):
+                    found[f"{kind} {counts[kind]} {what}"] = _compiled(tree, function.__name__)
+    return found
 
-WHEEL = (
-    Mutant("rings-early", "rings_at = ceil(at / TICK) * TICK", "rings_at = int(at / TICK) * TICK"),
-    Mutant("rings-late", "rings_at = ceil(at / TICK) * TICK", "rings_at = (int(at) + 1) * 1.0"),
-    Mutant("loses-the-others", "if slot is None:", "if True:"),
-    Mutant("cannot-take-out", "slot.discard(item)", "pass"),
-    Mutant("rings-one-slot-at-a-time", "while self.next_at() <= now:", "if self.next_at() <= now:"),
-    Mutant("waits-for-the-last", "return self._order[0]", "return self._order[-1]"),
-    Mutant(
-        "rings-again",
-        "self._slots.pop(heappop(self._order), ())",
-        "self._slots[heappop(self._order)]",
-    ),
-)
 
-BATCH = (
-    Mutant("an-older-list-counts", "elif ask is not None and ask.at <= since:", "else:"),
-    Mutant("lists-settle-nothing", "elif ask is not None and ask.at <= since:", "elif False:"),
-    Mutant("waits-for-the-end-of-joins", "last + LULL), first + BURST)", "last + LULL), inf)"),
-    Mutant("never-enough-of-a-few", "return first + GATHER\n", "return inf\n"),
-    Mutant(
-        "sweeps-without-rest", "return max(gathered, self._swept_at", "return max(gathered, -inf"
-    ),
-    Mutant("rests-as-if-all-were-cautious", "POLL_COST if self._polls else", ""),
-    Mutant("burst-without-end", "min(last + QUIET, first + GATHER)", "last + 99.0"),
-    Mutant("reads-nothing", "Round(tuple(self._calm))", "Round()"),
-    Mutant(
-        "forgets-the-rest",
-        "if ask is not None and ask.at <= since)",
-        "if ask is not None and ask.at > since)",
-    ),
-)
+def _compiled(tree: ast.Module, name: str) -> CodeType:
+    flags = annotations.compiler_flag
+    module = compile(ast.fix_missing_locations(tree), "<mutant>", "exec", flags, dont_inherit=True)
+    return next(
+        found for found in module.co_consts if isinstance(found, CodeType) and found.co_name == name
+    )
 
-DISPATCH = (
-    Mutant("repeats-without-a-look", "self._searching, self._looks = True, 0", "pass"),
-    Mutant("looks-once", "if self._looks < len(LOOKS):", "if False:"),
-    Mutant("repeats-after-a-timeout", "return not timed_out", "return True"),
-    Mutant("repeats-after-a-504", "return status not in (408, 504, 524)", "return True"),
-    Mutant(
-        "repeats-after-an-accepted-request",
-        "        case None:\n            return True\n",
-        "        case None | UnexpectedAnswer():\n            return True\n",
-    ),
-    Mutant("takes-the-first-of-many", "if len(candidates) == 1:", "if candidates:"),
-    Mutant("asks-without-end", "self._requests < 1 or not", "not"),
-    Mutant("never-asks-again", "self._requests < 1 or not", "True or not"),
-    Mutant("doubt-is-none", "if self._doubtful or self", "if self"),
-    Mutant("doubt-is-forgotten", "self._doubtful |= {", "{"),
-    Mutant("does-not-search", "self._searching = searching", "self._searching = False"),
-    Mutant("refusal-is-a-loss", "if not uncertain(error):", "if False:"),
-    Mutant("loss-is-an-answer", "self._started = build_id", "self._started = None"),
-)
 
-INTENT = (
-    Mutant("adopts-pushes", "return not triggered_by.startswith(_ELSEWHERE)", "return True"),
-    Mutant("doubts-nothing", "        if before.after(build)\n", "        if False\n"),
-    Mutant("doubts-pushes", "        and ours(build.triggered_by)\n", ""),
-    Mutant("adopts-strangers", "return triggered_by == token", "return True"),
-    Mutant("adopts-what-was-there-before", "return build.id > self.newest", "return True"),
-    Mutant("blind-to-new-builds", "return build.id > self.newest", "return False"),
-    Mutant("forgets-the-build", "Recheck(intent.build_id) if intent.build_id else", ""),
-    Mutant(
-        "forgets-the-request", "if intent.build_id else Search()", "if intent.build_id else Fresh()"
-    ),
-    Mutant("deaf-to-a-clear", "intent.concluded and intent.generation != generation", "False"),
-    Mutant("clear-before-the-end", "intent.concluded and intent.generation", "intent.generation"),
-    Mutant("restarts-a-live-build", "return not build.status.terminal or build", "return build"),
-    Mutant(
-        "restarts-a-superseded-build",
-        "build.status.succeeded or build.status.superseded",
-        "build.status.succeeded",
-    ),
-    Mutant("restarts-a-success", "terminal or build.status.succeeded or", "terminal or"),
-    Mutant("clings-to-a-failure", "if usable(build) and not (cleared", "if not (cleared"),
-    Mutant(
-        "clings-after-a-clear",
-        "if usable(build) and not (cleared and build.status.superseded)",
-        "if usable(build)",
-    ),
-)
+def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+    """Yield every node of a body with its parent, field and index, in the order of the source."""
+    for field, value in ast.iter_fields(node):
+        if field in {"args", "returns", "annotation", "ctx"} and isinstance(
+            node, ast.FunctionDef | ast.AnnAssign | ast.Name
+        ):
+            continue
+        children = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+        for index, child in children:
+            if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
+                yield node, field, index, child
+                yield from _places(child)
+
+
+@contextmanager
+def _replaced(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Iterator[None]:
+    value = getattr(parent, field)
+    if index is None:
+        setattr(parent, field, node)
+        yield
+        setattr(parent, field, value)
+    else:
+        value[index], old = node, value[index]
+        yield
+        value[index] = old
+
+
+def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list[Change]]]:
+    """Yield the kinds of changes at a node, each with all its replacements of the node."""
+    is_returned = isinstance(parent, ast.Return) and isinstance(node, BOOLEAN)
+    if field in {"test", "ifs", "guard"} or is_returned:
+        yield "condition", [(f"is {value}", ast.Constant(value)) for value in (True, False)]
+    if field == "iter":
+        yield "loop", [("is empty", ast.Tuple([], ast.Load()))]
+    if isinstance(node, STATEMENTS) and not _is_docstring(node) and not _is_last(parent, node):
+        yield "statement", [("is deleted", ast.Pass())]
+    match node:
+        case ast.match_case(pattern, guard, body):
+            never = ast.match_case(pattern, ast.Constant(value=False), body)
+            always = [("has no guard", ast.match_case(pattern, None, body))] if guard else []
+            yield "case", [("never matches", never), *always]
+        case ast.While(test, body):
+            yield "repetition", [("runs once", ast.If(test, body, []))]
+        case ast.Return(value=ast.expr() as value) if not _is_false(value):
+            yield "return", [("is None", ast.Return(ast.Constant(None)))]
+        case ast.Assign():
+            yield "assignment", list(_smaller_assignments(node))
+        case ast.AugAssign(target, op, value) if type(op) in ARITHMETIC:
+            other = ARITHMETIC[type(op)]
+            yield "arithmetic", [(f"is {other.__name__}", ast.AugAssign(target, other(), value))]
+        case ast.Compare(left, [op], comparators):
+            yield (
+                "comparison",
+                [
+                    (f"is {other.__name__}", ast.Compare(left, [other()], comparators))
+                    for other in COMPARISONS[type(op)]
+                ],
+            )
+        case ast.BoolOp(op, values):
+            swapped = ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
+            yield "logic", [("is swapped", swapped), *_fewer(op, values)]
+        case ast.UnaryOp(ast.Not() | ast.USub(), operand):
+            yield "sign", [("is dropped", operand)]
+        case ast.BinOp(left, ast.BitOr(), right):
+            yield "union", [("is its left side", left), ("is its right side", right)]
+        case ast.BinOp(left, op, right) if type(op) in ARITHMETIC:
+            other = ARITHMETIC[type(op)]
+            yield "arithmetic", [(f"is {other.__name__}", ast.BinOp(left, other(), right))]
+        case ast.Constant(value=bool(value)):
+            yield "flag", [("is flipped", ast.Constant(not value))]
+        case ast.Constant(value=int() | float() as value):
+            numbers = {value + 1: "one more", value - 1: "one less", 0 * value: "zero"}
+            yield (
+                "number",
+                [(f"is {what}", ast.Constant(n)) for n, what in numbers.items() if n != value],
+            )
+        case ast.Call(ast.Name("min" | "max" as name), arguments, []) if len(arguments) > 1:
+            yield "extreme", list(_other_extremes(name, arguments))
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_last(parent: ast.AST, node: ast.AST) -> bool:
+    """Whether a statement is the end of a function, and returns nothing or False."""
+    is_end = isinstance(parent, ast.FunctionDef) and node is parent.body[-1]
+    return (
+        is_end and isinstance(node, ast.Return) and node.value is not None and _is_false(node.value)
+    )
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value
+
+
+def _fewer(op: ast.boolop, values: list[ast.expr]) -> Iterator[Change]:
+    for number in range(len(values)):
+        rest = values[:number] + values[number + 1 :]
+        yield f"has no operand {number + 1}", rest[0] if len(rest) == 1 else ast.BoolOp(op, rest)
+
+
+def _other_extremes(name: str, arguments: list[ast.expr]) -> Iterator[Change]:
+    other = {"min": "max", "max": "min"}[name]
+    yield f"is {other}", ast.Call(ast.Name(other, ast.Load()), arguments, [])
+    for number in range(len(arguments)):
+        rest = arguments[:number] + arguments[number + 1 :]
+        short = rest[0] if len(rest) == 1 else ast.Call(ast.Name(name, ast.Load()), rest, [])
+        yield f"has no argument {number + 1}", short
+
+
+def _smaller_assignments(node: ast.Assign) -> Iterator[Change]:
+    """Yield an assignment of nothing, and one to several targets without each of them."""
+    if not _is_false(node.value):
+        yield "is None", ast.Assign(node.targets, ast.Constant(None))
+    if len(node.targets) > 1:
+        for number in range(len(node.targets)):
+            rest = node.targets[:number] + node.targets[number + 1 :]
+            yield f"has no target {number + 1}", ast.Assign(rest, node.value)
+    match node:
+        case ast.Assign([ast.Tuple(targets)], ast.Tuple(values)):
+            for number in range(len(targets)):
+                left = ast.Tuple(targets[:number] + targets[number + 1 :], ast.Store())
+                right = ast.Tuple(values[:number] + values[number + 1 :], ast.Load())
+                yield f"has no target {number + 1}", ast.Assign([left], right)
+
+
+@contextmanager
+def replaced(function: FunctionType, code: CodeType) -> Iterator[None]:
+    """Let a function run other code."""
+    original = function.__code__
+    function.__code__ = code
+    try:
+        yield
+    finally:
+        function.__code__ = original
+
+
+def check(
+    function: FunctionType,
+    checks: Sequence[Check],
+    thorough: Check,
+    excused: dict[FunctionType, dict[str, str]],
+) -> None:
+    """Fail unless each mutant of a function is noticed, except for exactly the excused ones.
+
+    :param checks: raise an error if they notice something, the quicker the better.
+    :param thorough: a slow check, for mutants that all others miss.
+    :param excused: descriptions of mutants that cannot be noticed, by function, with the reason.
+    """
+    order, known, found = list(checks), excused.get(function, {}), []
+    for description, code in mutants_of(function).items():
+        with replaced(function, code):
+            noticed_by = next((check for check in order if is_noticed_by(check)), None)
+            if noticed_by is not None:
+                order.remove(noticed_by)  # it may notice the next mutant of this function, too
+                order.insert(0, noticed_by)
+            elif description in known or not is_noticed_by(thorough):
+                found.append(description)
+    name = function.__qualname__
+    unexpected, noticed = set(found) - set(known), set(known) - set(found)
+    assert not unexpected, f"nothing notices these mutants of {name}: {sorted(unexpected)}"
+    assert not noticed, f"these mutants of {name} are noticed after all: {sorted(noticed)}"
+
+
+@contextmanager
+def wrapped(
+    owner: object, function: FunctionType, wrapper: Callable[..., object]
+) -> Iterator[None]:
+    """Let callers of a function call a wrapper, which gets the function as its first argument.
+
+    :param owner: the class or the module in which the callers find the function.
+    """
+    name = function.__name__
+    assert getattr(owner, name) is function
+
+    def call(*args: object, **kwargs: object) -> object:
+        return wrapper(function, *args, **kwargs)
+
+    setattr(owner, name, call)
+    try:
+        yield
+    finally:
+        setattr(owner, name, function)
+
+
+def is_noticed_by(check: Check) -> bool:
+    """Whether a check fails, in whichever way."""
+    try:
+        check()
+    except (Exception, pytest.fail.Exception):
+        return True
+    return False
+
+
+def unit_checks(module: ModuleType) -> Iterator[Check]:
+    """Yield the calls of a module's test functions, each with every set of its parameters.
+
+    Tests that need fixtures, or that generate their examples, are left out.
+    """
+    for name, test in vars(module).items():
+        if name.startswith("test_") and not hasattr(test, "hypothesis"):
+            for arguments in _parameters(test):
+                if arguments.keys() == inspect.signature(test).parameters.keys():
+                    yield partial(test, **arguments)
+
+
+def _parameters(test: Callable[..., object]) -> Iterator[dict[str, object]]:
+    """Yield the arguments of each call of a parametrized test."""
+    marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
+    for combination in product(*(mark.args[1] for mark in marks)):
+        arguments: dict[str, object] = {}
+        for mark, given in zip(marks, combination, strict=True):
+            names, is_set = mark.args[0], isinstance(given, type(pytest.param()))
+            if isinstance(names, str):
+                names, given = (names,), given if is_set else (given,)
+            arguments |= zip(names, given.values if is_set else given, strict=True)
+        yield arguments

@@ -1,4 +1,4 @@
-"""Strategies for whatever a server may send."""
+"""Hypothesis strategies for JSON that a server may send."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 EXAMPLES = settings(max_examples=40, deadline=None)
-"""For properties over JSON, whose examples are dear; a loaded machine is no failure."""
+"""For properties over JSON: examples are expensive, and a busy machine is not a failure."""
 
 KEYS = st.sampled_from(
     (
         *("id", "status", "buildId", "projectId", "branch", "commit", "changelist", "change"),
         *("durationMs", "createdAt", "items", "nextCursor", "error", "message", "requestId"),
         *("logs", "recentLogs", "lines", "level", "timestamp", "user", "organization", "url"),
-        *("sizeBytes", "asked", "project_id", "build_setting_id", "generation", "asked_at"),
+        *("sizeBytes", "request", "project_id", "build_setting_id", "clear_count", "requested_at"),
     )
 )
 SCALARS = (

@@ -1,1 +1,1 @@
-"""BuildPixel's REST API: its requests, answers and values, and two clients that send them."""
+"""BuildPixel's REST API: requests, responses and values, and the two HTTP clients."""

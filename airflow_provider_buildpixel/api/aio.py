@@ -1,4 +1,4 @@
-"""The asyncio shell's REST half: aiohttp performs calls."""
+"""The asyncio REST client, based on aiohttp."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from airflow_provider_buildpixel.api.errors import (
 from airflow_provider_buildpixel.api.http_messages import BodyReader, Reply, build_request, decode
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.api.retry import Retries
-from airflow_provider_buildpixel.api.text import shown
+from airflow_provider_buildpixel.api.text import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from airflow_provider_buildpixel.api.endpoints import Call
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
     from airflow_provider_buildpixel.api.http_messages import HttpRequest
-    from airflow_provider_buildpixel.api.model import Page
     from airflow_provider_buildpixel.api.paging import ListScan
     from airflow_provider_buildpixel.api.settings import Settings
 
@@ -45,50 +44,50 @@ def _ca_bundle(path: str) -> ssl.SSLContext:
 
 
 async def ssl_context(settings: Settings) -> ssl.SSLContext | bool:
-    """Give what aiohttp wants for ``verify``; a bundle is read off the loop, once."""
+    """Return aiohttp's ``ssl`` argument; a CA bundle is loaded in a thread, and cached."""
     if isinstance(settings.verify, str):
         return await asyncio.to_thread(_ca_bundle, settings.verify)
     return settings.verify
 
 
 def proxy_for(settings: Settings) -> str | None:
-    """Give the connection's proxy, else the environment's, by the rules of the blocking shell.
+    """Return the proxy URL of the connection, or of the environment by the rules of requests.
 
-    aiohttp's own way to the environment would take a .netrc along, and no websockets.
+    aiohttp's ``trust_env`` would also use a .netrc file, and does not apply to websockets.
     """
-    named = settings.proxy or select_proxy(
+    proxy = settings.proxy or select_proxy(
         settings.base_url, get_environ_proxies(settings.base_url, no_proxy=None)
     )
-    return named if not named or "://" in named else f"http://{named}"
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 class RedirectedError(aiohttp.ClientError):
-    """A server wants a request to go somewhere else."""
+    """A server redirected a request."""
 
 
 async def _refuse_redirect(
-    session: aiohttp.ClientSession,
-    context: object,
+    session: aiohttp.ClientSession,  # noqa: ARG001  # the signature of aiohttp
+    context: object,  # noqa: ARG001
     redirect: aiohttp.TraceRequestRedirectParams,
 ) -> None:
     redirect.response.close()
-    raise RedirectedError("redirected elsewhere, which is not followed")
+    raise RedirectedError("redirected to another address, which is not followed")
 
 
 def _no_redirects() -> aiohttp.TraceConfig:
-    """Refuse redirects where a library would follow them: websockets have no option for it."""
+    """Return a trace that rejects redirects: websocket handshakes have no option for it."""
     config = aiohttp.TraceConfig()
     config.on_request_redirect.append(_refuse_redirect)
     return config
 
 
 class _BoundedResponse(aiohttp.ClientResponse):
-    """An answer that a library reads: no more of it than of ours."""
+    """A response with a size limit, for the responses that the Socket.IO library reads."""
 
     async def read(self) -> bytes:
-        """Read the body.
+        """Return the body.
 
-        :raises ValueError: it broke off, or is too long, which the library takes to be the same.
+        :raises ValueError: it is incomplete or too long; the library handles both alike.
         """
         if self._body is None:
             try:
@@ -103,7 +102,7 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = BodyReader(response.headers.get("Content-Encoding"))
     async for chunk in response.content.iter_any():
         body.add(chunk)
-    return body.whole()
+    return body.content()
 
 
 async def new_session(
@@ -111,12 +110,13 @@ async def new_session(
     limit: int = MAX_CONNECTIONS,
     websocket: Callable[..., aiohttp.ClientWebSocketResponse] = aiohttp.ClientWebSocketResponse,
 ) -> aiohttp.ClientSession:
-    """Make a session with the connection's TLS and proxy settings; it holds no token.
+    """Return a session with the connection's TLS and proxy settings, without the token.
 
-    It follows no redirect, not even that of a handshake: what the token is sent to is not for a
-    server to choose. Nothing is unpacked by itself, as that would know no bounds.
+    It follows no redirect, including that of a websocket handshake: a server must not choose where
+    the token is sent. It does not decompress responses: aiohttp would do so without a size limit.
 
-    :param websocket: makes the websockets.
+    :param limit: maximum number of connections.
+    :param websocket: class of the websockets.
     """
     connector = aiohttp.TCPConnector(limit=limit, ssl=await ssl_context(settings))
     return aiohttp.ClientSession(
@@ -133,10 +133,11 @@ async def new_session(
 
 
 class AsyncClient:
-    """Performs calls on one event loop.
+    """Performs REST calls on one event loop.
 
-    :param settings: where to and as whom.
-    :param retries: how patiently ``perform`` repeats.
+    :param settings: the parsed connection.
+    :param retries: the retry policy of ``perform``.
+    :param jitter: returns a random number between 0 and 1.
     """
 
     def __init__(
@@ -154,25 +155,25 @@ class AsyncClient:
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet: the first request does."""
+        """Return the client; the first request opens a session."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Give back the connections."""
+        """Close the HTTP connections."""
         await self.close()
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the HTTP connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     def server_now(self) -> float:
-        """Give the server's clock in seconds since the epoch, as of its last answer."""
+        """Return the server's time in seconds since the epoch, estimated from its last response."""
         return time.time() + self.clock_offset
 
     async def perform(self, call: Call[T]) -> T:
-        """Send a request, again where that is safe and helps, and give what it promises."""
+        """Send a request, repeat it by the retry policy, and return the parsed response."""
         started, attempt = time.monotonic(), 0
         while True:
             try:
@@ -185,28 +186,28 @@ class AsyncClient:
             await asyncio.sleep(pause)
             attempt += 1
 
-    async def pages(self, call: Call[Page[T]]) -> AsyncIterator[T]:
-        """Give the members of a list, reading pages as they are wanted."""
+    async def iter_items(self, call: Call[Page[T]]) -> AsyncIterator[T]:
+        """Yield the items of a list; each page is requested when it is needed."""
         pager = Pager(call)
         while pager.call is not None:
-            for member in pager.take_page(await self.perform(pager.call)):
-                yield member
+            for item in pager.take_page(await self.perform(pager.call)):
+                yield item
 
     async def scan(self, scan: ListScan) -> None:
-        """Read the pages of a list that a scan asks for."""
+        """Perform the calls of a scan until it has read enough."""
         while scan.call is not None:
             scan.take_page(await self.perform(scan.call))
 
     async def attempt(self, call: Call[T]) -> T:
-        """Send a request once."""
+        """Send a request once, without retries, and return the parsed response."""
         request = build_request(self.settings, call)
         if call.repeatable:
-            return decode(call, await self._send(await self._reads(), request))
-        # On a pooled connection a close by the server would look like a lost answer.
+            return decode(call, await self._send(await self._get_session(), request))
+        # On a pooled connection, a close by the server would look like a lost response.
         async with await new_session(self.settings) as session:
             return decode(call, await self._send(session, request))
 
-    async def _reads(self) -> aiohttp.ClientSession:
+    async def _get_session(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._session is None:
                 self._session = await new_session(self.settings)
@@ -236,21 +237,21 @@ class AsyncClient:
     def _unreachable(self, request: HttpRequest, error: Exception) -> Unreachable:
         return Unreachable(
             f"{request.method} {self.settings.origin}: no answer from BuildPixel: "
-            f"{type(error).__name__}: {shown(str(error), 300)}",
+            f"{type(error).__name__}: {safe_text(str(error), 300)}",
             sent=not _was_not_sent(error),
             timed_out=isinstance(error, TimeoutError),
         )
 
 
 def _was_not_sent(error: Any) -> bool:
-    """Tell that the request surely did not reach BuildPixel: no connection was made."""
+    """Whether the request was certainly not sent, because no connection was established."""
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def create_detached_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start a task in a context of its own, and keep a reference to it until it is done.
+    """Start a task with an empty context, and keep a reference to it until it is done.
 
-    In the context of the caller Airflow would take what it logs for the log of one trigger.
+    In the caller's context, Airflow would write its log lines to the log of one trigger.
     """
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
     _DETACHED_TASKS.add(task)
@@ -259,4 +260,4 @@ def create_detached_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 _DETACHED_TASKS: set[asyncio.Task[Any]] = set()
-"""The loop itself holds only weak references to tasks."""
+"""References to running tasks; the event loop holds only weak ones."""

@@ -1,4 +1,4 @@
-"""The blocking shell: requests for REST, python-socketio over websocket-client for the feed."""
+"""The blocking REST client, based on requests."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from airflow_provider_buildpixel.api.http_messages import BodyReader, Reply, bui
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.api.sessions import ApiSession, InterruptibleAdapter, TimeLimit
-from airflow_provider_buildpixel.api.text import shown
+from airflow_provider_buildpixel.api.text import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_buildpixel.api.endpoints import Call
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
     from airflow_provider_buildpixel.api.http_messages import HttpRequest
-    from airflow_provider_buildpixel.api.model import Build, Page
+    from airflow_provider_buildpixel.api.model import Build
     from airflow_provider_buildpixel.api.paging import ListScan
     from airflow_provider_buildpixel.api.settings import Settings
 
 
 T = TypeVar("T")
 CHUNK = 64 * 1024
+TOO_SLOW = "the response took too long"
 
 
 class TokenAuth(requests.auth.AuthBase):
-    """Sends the token to the configured origin and to no other, whatever URL is asked for."""
+    """Adds the token to requests to the configured origin, and to no other request."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header, if the request goes where the token belongs."""
+        """Set the ``Authorization`` header for the configured origin, and remove it for others."""
         request.headers.pop("Authorization", None)
         if _origin(request.url) == _base_origin(self._settings.base_url):
             request.headers["Authorization"] = f"Bearer {self._settings.token}"
@@ -53,7 +54,7 @@ Origin = tuple[str | None, str | None, int | None]
 
 
 def _origin(url: str | None) -> Origin:
-    """Take scheme, host and port from a URL as requests has prepared it."""
+    """Return scheme, host and port of a URL that requests has prepared."""
     parts = parse_url(url or "")
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
     return parts.scheme, parts.host, port
@@ -61,30 +62,33 @@ def _origin(url: str | None) -> Origin:
 
 @lru_cache(maxsize=8)
 def _base_origin(base_url: str) -> Origin:
-    """Give the origin of the base URL, spelt as requests spells it."""
+    """Return the origin of the base URL in the spelling of requests."""
     return _origin(requests.Request("GET", base_url).prepare().url)
 
 
 def new_session(settings: Settings) -> requests.Session:
-    """Make an authenticated session with the connection's TLS and proxy settings."""
+    """Return an authenticated session with the connection's TLS and proxy settings."""
     session = ApiSession()
     session.auth = TokenAuth(settings)
     session.headers["User-Agent"] = settings.user_agent
     session.verify = settings.verify
     if settings.proxy:
         session.proxies = {"http": settings.proxy, "https": settings.proxy}
-        session.trust_env = False  # else the environment's proxy would win
+        session.trust_env = False  # otherwise the environment's proxy has priority
     for scheme in ("http://", "https://"):
         session.mount(scheme, InterruptibleAdapter())
     return session
 
 
 class Client:
-    """Performs calls and follows builds, blocking.
+    """Performs REST calls, blocking.
 
-    :param settings: where to and as whom.
-    :param retries: how patiently ``perform`` repeats.
-    :param reload_settings: looks the settings up again when the token was refused: it may be replaced.
+    :param settings: the parsed connection.
+    :param retries: the retry policy of ``perform``.
+    :param reload_settings: returns the current settings; called when the token was rejected, which
+        may have been replaced in the connection.
+    :param sleep: blocks for a number of seconds.
+    :param jitter: returns a random number between 0 and 1.
     """
 
     def __init__(
@@ -106,31 +110,31 @@ class Client:
 
     @property
     def session(self) -> requests.Session:
-        """The session of all reads, opened on first use."""
+        """The session of all reads, created on first use."""
         if self._session is None:
             self._session = new_session(self.settings)
         return self._session
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the HTTP connections."""
         if self._session is not None:
             self._session.close()
             self._session = None
 
     def server_now(self) -> float:
-        """Give the server's clock in seconds since the epoch, as of its last answer."""
+        """Return the server's time in seconds since the epoch, estimated from its last response."""
         return time.time() + self.clock_offset
 
     def age(self, build: Build) -> float:
-        """Give the seconds since a build was created, on the server's clock; 0 if unknown."""
+        """Return the seconds since a build was created, by the server's clock; 0 if unknown."""
         if build.created_at is None:
             return 0.0
         return max(0.0, self.server_now() - build.created_at.timestamp())
 
-    def perform(self, call: Call[T], again: Callable[[], None] = lambda: None) -> T:
-        """Send a request, again where that is safe and helps, and give what it promises.
+    def perform(self, call: Call[T], before_retry: Callable[[], None] = lambda: None) -> T:
+        """Send a request, repeat it by the retry policy, and return the parsed response.
 
-        :param again: is called after each pause; what it raises ends the call.
+        :param before_retry: called after each pause; an exception from it ends the call.
         """
         started, attempt = time.monotonic(), 0
         while True:
@@ -138,17 +142,17 @@ class Client:
                 return self.attempt(call)
             except BuildPixelError as error:
                 if isinstance(error, Unauthorized) and self._refresh_token():
-                    continue  # what was refused has not run
+                    continue  # a rejected request has not run
                 elapsed = time.monotonic() - started
                 pause = self._retries.pause(error, call, attempt, elapsed, self.jitter())
                 if pause is None:
                     raise
             self._sleep(pause)
-            again()
+            before_retry()
             attempt += 1
 
     def _refresh_token(self) -> bool:
-        """Take new settings after a refused token; tell whether there are any."""
+        """Reload the settings after a rejected token; return whether they have changed."""
         settings = self.settings if self._reload_settings is None else self._reload_settings()
         if settings == self.settings:
             return False
@@ -156,28 +160,28 @@ class Client:
         self.settings = settings
         return True
 
-    def pages(self, call: Call[Page[T]]) -> Iterator[T]:
-        """Give the members of a list, reading pages as they are wanted."""
+    def iter_items(self, call: Call[Page[T]]) -> Iterator[T]:
+        """Yield the items of a list; each page is requested when it is needed."""
         pager = Pager(call)
         while pager.call is not None:
             yield from pager.take_page(self.perform(pager.call))
 
     def scan(self, scan: ListScan) -> None:
-        """Read the pages of a list that a scan asks for."""
+        """Perform the calls of a scan until it has read enough."""
         while scan.call is not None:
             scan.take_page(self.perform(scan.call))
 
     def attempt(self, call: Call[T]) -> T:
-        """Send a request once."""
+        """Send a request once, without retries, and return the parsed response."""
         request = build_request(self.settings, call)
         if call.repeatable:
             return decode(call, self._send(self.session, request))
-        # On a pooled connection a close by the server would look like a lost answer.
+        # On a pooled connection, a close by the server would look like a lost response.
         with closing(new_session(self.settings)) as session:
             return decode(call, self._send(session, request))
 
     def _send(self, session: requests.Session, request: HttpRequest) -> Reply:
-        limit = TimeLimit(session, 2 * self.settings.request_timeout)  # to connect, and to answer
+        limit = TimeLimit(session, 2 * self.settings.request_timeout)  # connecting and responding
         try:
             with (
                 limit,
@@ -192,24 +196,24 @@ class Client:
                 ) as response,
             ):
                 reply = self._reply(response)
-            if limit.passed:  # a head that was cut off looks like a whole one
-                raise requests.ReadTimeout("the answer came too slowly")
+            if limit.expired:  # http.client accepts truncated headers as complete
+                raise requests.ReadTimeout(TOO_SLOW)
         except (requests.RequestException, HTTPError, zlib.error) as error:
-            slow = requests.ReadTimeout("the answer came too slowly")
-            raise self._unreachable(request, slow if limit.passed else error) from None
+            cause = requests.ReadTimeout(TOO_SLOW) if limit.expired else error
+            raise self._unreachable(request, cause) from None
         return reply
 
     def _reply(self, response: requests.Response) -> Reply:
-        """Read the body, bounded in size and, as a whole, in time."""
-        until = time.monotonic() + self.settings.request_timeout
+        """Read the body, with limits for its size and for the total time."""
+        deadline = time.monotonic() + self.settings.request_timeout
         body = BodyReader(response.headers.get("Content-Encoding"))
-        # Whatever has arrived, as waiting for a full chunk would wait beyond the limit.
+        # read1 returns what has arrived; read would wait for a full chunk, beyond the deadline.
         while chunk := response.raw.read1(CHUNK, decode_content=False):
             body.add(chunk)
-            if time.monotonic() > until:
-                raise requests.ReadTimeout("the answer came too slowly")
+            if time.monotonic() > deadline:
+                raise requests.ReadTimeout(TOO_SLOW)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        reply = Reply(response.status_code, headers, body.whole(), time.time())
+        reply = Reply(response.status_code, headers, body.content(), time.time())
         if reply.server_time is not None:
             self.clock_offset = reply.server_time - reply.received_at
         return reply
@@ -220,15 +224,15 @@ class Client:
             reason = error
         return Unreachable(
             f"{request.method} {self.settings.origin}: no answer from BuildPixel: "
-            f"{type(reason).__name__}: {shown(str(reason), 300)}",
+            f"{type(reason).__name__}: {safe_text(str(reason), 300)}",
             sent=not _was_not_sent(error, reason),
             timed_out=isinstance(error, requests.Timeout | ReadTimeoutError),
         )
 
 
 def _was_not_sent(error: Exception, reason: Any) -> bool:
-    """Tell that the request surely did not reach BuildPixel: no connection was made."""
+    """Whether the request was certainly not sent, because no connection was established."""
     refused = isinstance(reason, NewConnectionError)
-    # Other TLS errors may come after the request was sent.
-    mistrusted = any(isinstance(one, ssl.SSLCertVerificationError) for one in reason.args)
-    return refused or mistrusted or isinstance(error, requests.ConnectTimeout)
+    # Other TLS errors may occur after the request was sent.
+    untrusted = any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args)
+    return refused or untrusted or isinstance(error, requests.ConnectTimeout)

@@ -1,4 +1,4 @@
-"""Every documented endpoint as a value: one function each, one ``perform`` per shell."""
+"""Every documented endpoint: each function returns a ``Call``, which a client performs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_buildpixel.api import fields
 from airflow_provider_buildpixel.api.errors import InvalidRequest, UnexpectedAnswer
 from airflow_provider_buildpixel.api.model import (
     Artifact,
@@ -13,7 +14,6 @@ from airflow_provider_buildpixel.api.model import (
     BuildSetting,
     Dispatch,
     Identity,
-    Page,
     Project,
 )
 
@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 100
-"""Members of a page: the most that BuildPixel gives."""
+"""Items of a page to request: the maximum that BuildPixel returns."""
+
+MAX_PAGE_ITEMS = 2_000
+"""Maximum items of a page that are parsed."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request to BuildPixel and how to read its answer.
+    """A request to BuildPixel, and how to parse its response.
 
-    :param parse: from the decoded JSON body to the value.
-    :param route: the path with its ids left out, for messages and metrics.
+    :param parse: converts the decoded JSON body to the returned value.
+    :param route: the path with placeholders for ids, for messages and metrics.
     """
 
     method: str
@@ -44,41 +47,66 @@ class Call(Generic[T]):
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be sent again without knowing if it ran: only reads may."""
+        """Whether it may be repeated when the outcome is unknown: only reads may."""
         return self.method == "GET"
 
     @property
     def title(self) -> str:
-        """Name the request in messages."""
+        """The name of the request in messages."""
         return f"{self.method} {self.path}"
 
 
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list, and the cursor of the next page."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any, parse_item: Callable[[Any], T], what: str) -> Page[T]:
+        """Parse a page, or a bare list as the only page.
+
+        :raises UnexpectedAnswer: it is neither, or so long that parsing would block an event loop.
+        """
+        items = fields.items(data, what)
+        if len(items) > MAX_PAGE_ITEMS:
+            raise UnexpectedAnswer(f"a page of {len(items)} {what} is too long")
+        cursor = data.get("nextCursor") if isinstance(data, dict) else None
+        return cls(tuple(map(parse_item, items)), fields.text(cursor) or None)
+
+
 def _id(value: Any, what: str) -> str:
-    """Make an id a path segment; an empty one would ask for something else altogether."""
+    """Return an id as a path segment; an empty one would address a different resource."""
     text = str(value).strip() if value is not None else ""
     if not text or text in {".", ".."} or not text.isprintable():
-        raise InvalidRequest(f"{text!r} is no {what} id; check what the template rendered to")
+        raise InvalidRequest(
+            f"{text!r} is not a valid {what} id; check what the template rendered to"
+        )
     return quote(text, safe="")
 
 
-def _query(**wanted: str | None) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value) for key, value in wanted.items() if value is not None)
+def _query(**parameters: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in parameters.items() if value is not None)
 
 
-def _page(member: Callable[[Any], T], what: str) -> Callable[[Any], Page[T]]:
-    return lambda data: Page.from_json(data, member, what)
+def _page(parse_item: Callable[[Any], T], what: str) -> Callable[[Any], Page[T]]:
+    return lambda data: Page.from_json(data, parse_item, what)
 
 
 def _optional(parse: Callable[[Any], T]) -> Callable[[Any], T | None]:
-    """Read what a change answers, which is unspecified: the changed object, or nothing of use."""
+    """Return a parser for the response to a change.
 
-    def read(data: Any) -> T | None:
+    The documentation does not specify it: it may hold the changed object or not.
+    """
+
+    def parse_or_none(data: Any) -> T | None:
         try:
             return parse(data)
         except UnexpectedAnswer:
             return None
 
-    return read
+    return parse_or_none
 
 
 def _nothing(_: Any) -> None:
@@ -101,7 +129,7 @@ def update_organization(organization_id: str, changes: Mapping[str, Any]) -> Cal
 
 
 def update_perforce(organization_id: str, body: Mapping[str, Any]) -> Call[Any]:
-    """``PATCH /organizations/:id/perforce``; BuildPixel tries the ticket before it stores it."""
+    """``PATCH /organizations/:id/perforce``; BuildPixel verifies the ticket before storing it."""
     path = f"/organizations/{_id(organization_id, 'organization')}/perforce"
     return Call("PATCH", path, _unchanged, "/organizations/:id/perforce", body=dict(body))
 
@@ -125,14 +153,14 @@ def get_project(project_id: str) -> Call[Project]:
     )
 
 
-def add_project(kind: str, body: Mapping[str, Any]) -> Call[Project]:
-    """``POST /projects/add-repo`` or ``/projects/add-perforce``, by kind."""
-    path = f"/projects/{kind}"
+def add_project(action: str, body: Mapping[str, Any]) -> Call[Project]:
+    """``POST /projects/add-repo`` or ``POST /projects/add-perforce``, depending on the action."""
+    path = f"/projects/{action}"
     return Call("POST", path, Project.from_json, path, body=dict(body))
 
 
 def update_project(project_id: str, changes: Mapping[str, Any]) -> Call[Project | None]:
-    """``PATCH /projects/:id``; gives the project if the answer holds it."""
+    """``PATCH /projects/:id``; returns the project if the response contains it, else None."""
     path = f"/projects/{_id(project_id, 'project')}"
     return Call("PATCH", path, _optional(Project.from_json), "/projects/:id", body=dict(changes))
 
@@ -152,7 +180,7 @@ _SETTING = "/projects/:id/build-settings/:id"
 
 
 def list_build_settings(project_id: str) -> Call[Page[BuildSetting]]:
-    """``GET /projects/:id/build-settings``, without a limit: it may not be a paged list."""
+    """``GET /projects/:id/build-settings``, without a limit: the list may not be paged."""
     parse = _page(BuildSetting.from_json, "build settings")
     return Call("GET", _settings_path(project_id), parse, _SETTINGS)
 
@@ -172,7 +200,7 @@ def create_build_setting(project_id: str, body: Mapping[str, Any]) -> Call[Build
 def update_build_setting(
     project_id: str, build_setting_id: str, changes: Mapping[str, Any]
 ) -> Call[BuildSetting | None]:
-    """``PATCH /projects/:id/build-settings/:settingId``; gives it if the answer holds it."""
+    """``PATCH /projects/:id/build-settings/:settingId``; returns it if the response contains it."""
     path = _settings_path(project_id, build_setting_id)
     return Call("PATCH", path, _optional(BuildSetting.from_json), _SETTING, body=dict(changes))
 
@@ -191,13 +219,13 @@ def trigger_build(
     changelist: str | int | None = None,
 ) -> Call[Dispatch]:
     """``POST /projects/:id/build-settings/:settingId/trigger``: starts a build."""
-    number = str(changelist).strip()  # a template renders to text what goes over the wire as number
-    asked = {
+    number = str(changelist).strip()  # a template renders to text; the API expects a number
+    parameters = {
         "branch": branch,
         "commit": commit,
         "changelist": int(number) if number.isascii() and number.isdigit() else changelist,
     }
-    body = {key: value for key, value in asked.items() if value not in (None, "")}
+    body = {key: value for key, value in parameters.items() if value not in (None, "")}
     path = f"{_settings_path(project_id, build_setting_id)}/trigger"
     return Call("POST", path, Dispatch.from_json, f"{_SETTING}/trigger", body=body)
 
@@ -211,7 +239,7 @@ def list_builds(
     build_type: str | None = None,
     branch: str | None = None,
 ) -> Call[Page[Build]]:
-    """``GET /builds``; the order is unspecified, ids sort by creation."""
+    """``GET /builds``; the order of the list is unspecified, ids sort by creation time."""
     query = _query(
         projectId=project_id,
         buildSettingId=build_setting_id,
@@ -225,22 +253,22 @@ def list_builds(
 
 
 def get_build(build_id: str) -> Call[Build]:
-    """``GET /builds/:id``; the answer must be about this build, or it could end another's wait."""
+    """``GET /builds/:id``; a response about another build is rejected: it could end a wait."""
     path = f"/builds/{_id(build_id, 'build')}"
     return Call("GET", path, _parse_build_with_id(str(build_id).strip()), "/builds/:id")
 
 
 def _parse_build_with_id(build_id: str) -> Callable[[Any], Build]:
-    def read(data: Any) -> Build:
+    def parse(data: Any) -> Build:
         build = Build.from_json(data)
         if build.id != build_id:
             raise UnexpectedAnswer(f"it is about build {build.id}, not {build_id}")
         return build
 
-    return read
+    return parse
 
 
 def get_artifact(build_id: str) -> Call[Artifact]:
-    """``GET /builds/:id/download``: a signed URL, which is a secret."""
+    """``GET /builds/:id/download``: returns a signed URL, which is a secret."""
     path = f"/builds/{_id(build_id, 'build')}/download"
     return Call("GET", path, Artifact.from_json, "/builds/:id/download")

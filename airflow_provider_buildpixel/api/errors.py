@@ -1,28 +1,31 @@
 """The errors of the REST API and of artifacts, without Airflow.
 
 Code in this package raises and catches these classes. Users import them from
-:mod:`airflow_provider_buildpixel.exceptions`, which also makes them Airflow exceptions; the whole
-tree is drawn there.
+:mod:`airflow_provider_buildpixel.exceptions`, which also makes them Airflow exceptions and shows
+the whole class tree.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_buildpixel.api.text import LINE_LIMIT, plain
+from airflow_provider_buildpixel.api.text import LINE_LIMIT, sanitize
 
 
-class _Root(Exception):  # never raised
-    """Stands where ``exceptions`` puts Airflow's base class."""
+class _ErrorRoot(Exception):  # never raised
+    """Placeholder for the base class; ``exceptions`` replaces it with Airflow's.
+
+    Python allows a new base only where the old one is not ``Exception`` itself.
+    """
 
 
-class BuildPixelError(_Root):
-    """Something about BuildPixel went wrong; the message says what to do.
+class BuildPixelError(_ErrorRoot):
+    """Base class of all errors of this provider.
 
     :param message: what happened and what to do now.
-    :param status_code: HTTP status of the answer, None when there was none.
-    :param code: BuildPixel's machine-readable code, such as ``engine_not_found``.
-    :param request_id: the id that BuildPixel's support asks for.
+    :param status_code: HTTP status of the response, None if there was no response.
+    :param code: BuildPixel's machine-readable error code, such as ``engine_not_found``.
+    :param request_id: the id to give to BuildPixel's support.
     """
 
     def __init__(
@@ -33,8 +36,8 @@ class BuildPixelError(_Root):
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        # Whoever makes an error has seen to what is in it; this is for what was overlooked.
-        message = "\n".join(plain(line, LINE_LIMIT * 2) for line in message.split("\n"))
+        # The code that raises sanitizes what it quotes; this is a second line of defence.
+        message = "\n".join(sanitize(line, LINE_LIMIT * 2) for line in message.split("\n"))
         super().__init__(message)
         self.message = message
         self.status_code = status_code
@@ -42,7 +45,7 @@ class BuildPixelError(_Root):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        """Give the message, closed by the HTTP status, the code and the request id."""
+        """Return the message, followed by HTTP status, error code and request id if known."""
         known = (
             ("HTTP", self.status_code),
             ("code", self.code),
@@ -52,11 +55,11 @@ class BuildPixelError(_Root):
         return f"{self.message} ({facts})" if facts else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Survive pickling, which an exception with keyword arguments does not by itself."""
-        return _rebuilt, (type(self), self.__dict__)
+        """Support pickling: the default fails for exceptions with keyword-only arguments."""
+        return _rebuild, (type(self), self.__dict__)
 
 
-def _rebuilt(kind: type[BuildPixelError], state: dict[str, Any]) -> BuildPixelError:
+def _rebuild(kind: type[BuildPixelError], state: dict[str, Any]) -> BuildPixelError:
     error = kind.__new__(kind)
     Exception.__init__(error, state["message"])
     error.__dict__.update(state)
@@ -64,10 +67,10 @@ def _rebuilt(kind: type[BuildPixelError], state: dict[str, Any]) -> BuildPixelEr
 
 
 class Unreachable(BuildPixelError):
-    """No answer came back: connection refused, reset, timed out.
+    """No response arrived: the connection was refused, was reset or timed out.
 
-    :param sent: False when the request surely never left, so that repeating it is safe.
-    :param timed_out: True when the request may still be under way at the other end.
+    :param sent: False if the request was certainly not sent, so that it is safe to repeat.
+    :param timed_out: True if the server may still be processing the request.
     """
 
     def __init__(self, message: str, *, sent: bool = True, timed_out: bool = False) -> None:
@@ -77,11 +80,11 @@ class Unreachable(BuildPixelError):
 
 
 class UnexpectedAnswer(BuildPixelError):
-    """The answer is not what the API promises: broken JSON, HTML, a redirect, a missing field."""
+    """The response is not as documented: invalid JSON, HTML, a redirect, or a missing field."""
 
 
 class InvalidRequest(BuildPixelError):
-    """BuildPixel refuses the request as it stands (400 and its kin)."""
+    """BuildPixel rejected the request, or a parameter is invalid (400 and other 4xx)."""
 
 
 class Unauthorized(BuildPixelError):
@@ -89,21 +92,21 @@ class Unauthorized(BuildPixelError):
 
 
 class Forbidden(BuildPixelError):
-    """The token lacks the permission (403)."""
+    """The token does not have the required permission (403)."""
 
 
 class NotFound(BuildPixelError):
-    """It does not exist, or this token may not see it (404)."""
+    """The object does not exist, or the token has no access to it (404)."""
 
 
 class ArtifactUnavailable(NotFound):
-    """The build never made an artifact, or retention removed it."""
+    """The build produced no artifact, or retention has removed it."""
 
 
 class RateLimited(BuildPixelError):
     """Too many requests (429).
 
-    :param wait: seconds to wait as the server asks, None when it does not say.
+    :param wait: seconds to wait as the server requested, None if it did not specify a time.
     """
 
     def __init__(
@@ -120,8 +123,8 @@ class RateLimited(BuildPixelError):
 
 
 class ServerFault(BuildPixelError):
-    """BuildPixel, or a gateway before it, failed (5xx)."""
+    """BuildPixel, or a gateway in front of it, failed (5xx)."""
 
 
 class ChecksumMismatch(BuildPixelError):
-    """The bytes that arrived are not those that BuildPixel announced; they were deleted."""
+    """The downloaded file does not match the MD5 or size from BuildPixel; it was deleted."""

@@ -1,4 +1,4 @@
-"""A call as the bytes that go over the wire: the same from both shells."""
+"""Converts calls to HTTP requests, and HTTP responses to values or errors, for both clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_buildpixel.api.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from airflow_provider_buildpixel.api.text import MIB, shown
+from airflow_provider_buildpixel.api.text import MIB, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One HTTP request; its headers hold the token, so they are never shown."""
+    """One HTTP request; its headers contain the token, so ``repr`` omits them."""
 
     method: str
     url: str
@@ -41,7 +41,7 @@ class HttpRequest:
 
 
 def build_request(settings: Settings, call: Call[Any]) -> HttpRequest:
-    """Build the request of a call."""
+    """Return the HTTP request of a call."""
     headers = {
         "Authorization": f"Bearer {settings.token}",
         "Accept": "application/json",
@@ -57,55 +57,53 @@ def build_request(settings: Settings, call: Call[Any]) -> HttpRequest:
 
 
 MAX_BODY = 4 * MIB
-"""Bytes of an answer that are read at most; no documented answer comes near."""
+"""Maximum bytes of a response body; documented responses are far smaller."""
 
 MAX_VALUES = 150_000
-"""JSON values of an answer that are read at most: an empty list of three bytes takes sixty."""
+"""Maximum JSON values of a response body: an empty list of three bytes takes sixty in memory."""
 
 MAX_DIGITS = 100
-"""Digits of a whole number: reading longer ones costs the square of their number."""
+"""Maximum digits of a whole number: the cost of parsing grows with the square of their count."""
 
-GZIP = 16 + zlib.MAX_WBITS
+GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 
 class BodyReader:
-    """Takes the bytes of an answer as they come over the wire.
+    """Collects and decompresses the body of a response, bounded in size.
 
-    :param encoding: the answer's ``Content-Encoding``; only gzip was asked for.
+    :param encoding: the ``Content-Encoding`` of the response; requests accept gzip only.
+    :raises UnexpectedAnswer: the encoding is a different one.
     """
-
-    ERRORS = (zlib.error,)
-    """What tells that the bytes are not packed as announced."""
 
     def __init__(self, encoding: str | None) -> None:
         name = (encoding or "").strip().lower()
         if name not in {"", "identity", "gzip", "x-gzip"}:
-            said = shown(name, 40)
-            raise UnexpectedAnswer(f"the answer is encoded as {said!r}, which was not asked for")
-        self._zlib = zlib.decompressobj(GZIP) if "gzip" in name else None
+            encoding = safe_text(name, 40)
+            raise UnexpectedAnswer(f"its content encoding {encoding!r} was not requested")
+        self._zlib = zlib.decompressobj(GZIP_WBITS) if "gzip" in name else None
         self._data = bytearray()
 
     def add(self, chunk: bytes) -> None:
-        """Take some more.
+        """Add a chunk as received.
 
-        :raises UnexpectedAnswer: it is too much, as it came or unpacked.
-        :raises zlib.error: it is not packed as announced.
+        :raises UnexpectedAnswer: the body is too long, as received or decompressed.
+        :raises zlib.error: it is not valid gzip.
         """
         if self._zlib is not None:
             chunk = self._zlib.decompress(chunk, MAX_BODY + 1 - len(self._data))
         self._data += chunk
         if len(self._data) > MAX_BODY:
-            raise UnexpectedAnswer(f"the answer is longer than {MAX_BODY} bytes")
+            raise UnexpectedAnswer(f"it is longer than {MAX_BODY} bytes")
 
-    def whole(self) -> bytes:
-        """Give what came."""
+    def content(self) -> bytes:
+        """Return the decompressed body."""
         return bytes(self._data)
 
 
 def parse_json(body: bytes) -> Any:
-    """Read JSON; nothing at all is None.
+    """Return the decoded JSON, None for an empty body.
 
-    :raises ValueError: it is no JSON, or one that would cost too much.
+    :raises ValueError: the body is not JSON, or too expensive to decode.
     """
     if not body.strip():
         return None
@@ -130,7 +128,7 @@ ERROR_BY_STATUS: dict[int, type[BuildPixelError]] = {
     403: Forbidden,
     404: NotFound,
     410: NotFound,
-    408: ServerFault,  # said by proxies; whether the request ran is as open as after a 5xx
+    408: ServerFault,  # from proxies; as with a 5xx, it is unknown whether the request ran
     425: ServerFault,
 }
 
@@ -152,10 +150,10 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer.
+    """One HTTP response.
 
     :param headers: by lower-case name.
-    :param received_at: seconds since the epoch on this machine's clock.
+    :param received_at: seconds since the epoch, by this machine's clock.
     """
 
     status: int
@@ -165,12 +163,12 @@ class Reply:
 
     @property
     def server_time(self) -> float | None:
-        """The server's clock in seconds since the epoch, from its ``Date`` header."""
+        """The server's time in seconds since the epoch, from the ``Date`` header."""
         return _http_date(self.headers.get("date"))
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait, from ``Retry-After`` as a number or as an HTTP date."""
+        """Seconds to wait, from a ``Retry-After`` header that holds a number or an HTTP date."""
         value = self.headers.get("retry-after")
         seconds = fields.number(value)
         if seconds is None:
@@ -181,63 +179,66 @@ class Reply:
 
 
 def decode(call: Call[T], reply: Reply) -> T:
-    """Give what the call promises, or raise the error that the answer means."""
-    if 200 <= reply.status < 300:  # the range is the definition of success
-        return _value(call, reply)
+    """Return the parsed response, or raise the error of its status.
+
+    :raises UnexpectedAnswer: the response is successful, but its body is not as documented.
+    """
+    if 200 <= reply.status < 300:  # every 2xx is a success
+        return _parse_body(call, reply)
     raise error_from_reply(call, reply)
 
 
-def _value(call: Call[T], reply: Reply) -> T:
+def _parse_body(call: Call[T], reply: Reply) -> T:
     try:
         return call.parse(parse_json(reply.body))
     except UnexpectedAnswer as error:
         problem = error.message
     except ValueError:
-        what = reply.headers.get("content-type", "no content type")
-        problem = f"it is no JSON but {len(reply.body)} bytes of {shown(what, 60)}"
+        content_type = reply.headers.get("content-type", "no content type")
+        problem = f"it is not JSON but {len(reply.body)} bytes of {safe_text(content_type, 60)}"
     raise UnexpectedAnswer(
-        f"{call.title}: BuildPixel's answer cannot be understood: {problem}; check the host of "
-        "the Airflow connection, and that no proxy answers in BuildPixel's place",
+        f"{call.title}: BuildPixel's response is not as documented: {problem}; check the host of "
+        "the Airflow connection, and whether a proxy responds instead of BuildPixel",
         status_code=reply.status,
         request_id=_request_id({}, reply),
     )
 
 
 def error_from_reply(call: Call[Any], reply: Reply) -> BuildPixelError:
-    """Give the error that an answer other than 2xx means."""
+    """Return the error for a response whose status is not 2xx."""
     body = _error_body(reply)
     code = fields.text(body.get("error"))
-    about = {
+    details = {
         "status_code": reply.status,
-        "code": shown(code, 80) if code else None,
+        "code": safe_text(code, 80) if code else None,
         "request_id": _request_id(body, reply),
     }
-    said = fields.text(body.get("message"))
-    kind = _error_class(reply.status)
-    advice = ADVICE_BY_CODE.get(code or "") or ADVICE.get(kind)
-    message = f"{call.title}: {shown(said) if said else _default_message(reply.status)}"
+    reason = fields.text(body.get("message"))
+    class_ = _error_class(reply.status)
+    advice = ADVICE_BY_CODE.get(code or "") or ADVICE.get(class_)
+    message = f"{call.title}: {safe_text(reason) if reason else _default_message(reply.status)}"
     message += f"; {advice}" if advice else ""
-    if kind is RateLimited:
-        return RateLimited(message, wait=reply.retry_after, **about)  # type: ignore[arg-type]
-    return kind(message, **about)  # type: ignore[arg-type]
+    if class_ is RateLimited:
+        return RateLimited(message, wait=reply.retry_after, **details)  # type: ignore[arg-type]
+    return class_(message, **details)  # type: ignore[arg-type]
 
 
 def _error_class(status: int) -> type[BuildPixelError]:
-    if status == 429:  # its error takes one argument more
+    if status == 429:  # its class has an additional argument, so it is not in the table
         return RateLimited
     if status in ERROR_BY_STATUS:
         return ERROR_BY_STATUS[status]
-    if status >= 500:  # as HTTP defines it
+    if status >= 500:
         return ServerFault
-    return InvalidRequest if status >= 400 else UnexpectedAnswer  # likewise
+    return InvalidRequest if status >= 400 else UnexpectedAnswer
 
 
 def _default_message(status: int) -> str:
-    """Describe a refusal whose body says nothing: gateways answer with HTML or with nothing."""
-    if 300 <= status < 400:  # as HTTP defines it
+    """Return the message for a body without one: gateways send HTML or an empty body."""
+    if 300 <= status < 400:
         return (
-            "redirected elsewhere, which is not followed, as the token belongs to the configured "
-            "host only; put the final address into the Airflow connection"
+            "redirected to another address, which is not followed, because the token is sent to "
+            "the configured host only; put the final address into the Airflow connection"
         )
     return f"refused with HTTP status {status} and no explanation"
 
@@ -252,7 +253,7 @@ def _error_body(reply: Reply) -> dict[str, Any]:
 
 def _request_id(body: dict[str, Any], reply: Reply) -> str | None:
     found = fields.text(body.get("requestId")) or reply.headers.get("x-request-id")
-    return shown(found, 80) if found else None
+    return safe_text(found, 80) if found else None
 
 
 def _http_date(value: str | None) -> float | None:

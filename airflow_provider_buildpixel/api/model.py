@@ -1,50 +1,44 @@
-"""What BuildPixel talks about, as frozen values. Unknown fields stay readable in ``raw``."""
+"""BuildPixel's objects as frozen values; fields without an attribute are available in ``raw``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api import fields
-from airflow_provider_buildpixel.api.errors import UnexpectedAnswer
-from airflow_provider_buildpixel.api.text import plain, storable
+from airflow_provider_buildpixel.api.text import sanitize, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 
-T = TypeVar("T")
 Raw = dict[str, Any]
 
-STATUS = 60
-"""Characters of a status that are kept."""
+MAX_STATUS = 60
+"""Maximum characters of a status."""
 
-TITLE = 300
-"""Characters of a title that are shown."""
-
-MAX_MEMBERS = 2_000
-"""Members of a page that are read at most; BuildPixel gives a hundred."""
+MAX_TITLE = 300
+"""Maximum characters of a title."""
 
 
 class Status(str):
-    """A build's status: an open set, so that a new status breaks nothing."""
+    """A build's status: any string, so that a new status does not break existing code."""
 
     __slots__ = ()
 
     @property
     def terminal(self) -> bool:
-        """Whether the build has ended; an unknown status has not."""
+        """Whether the build has ended; a build with an unknown status has not."""
         return self in {"complete", "failed", "superseded"}
 
     @property
     def succeeded(self) -> bool:
-        """Whether the build ended well: the one status that lets a pipeline go on."""
+        """Whether the build ended with success."""
         return self == "complete"
 
     @property
     def superseded(self) -> bool:
-        """Whether a newer build cancelled this one."""
+        """Whether the build was cancelled because a newer build replaced it."""
         return self == "superseded"
 
     @property
@@ -54,20 +48,21 @@ class Status(str):
 
 
 LIVE_STATUSES = ("pending", "running")
-"""The documented statuses of builds that are under way: what lists can be filtered by.
+"""The documented statuses of builds that have not ended; lists can be filtered by them.
 
-In the order of life: a build that goes on between two lists is in the second, not in neither.
+They are in the order of a build's life: a build whose status changes between the two list requests
+is in the second list, so it is not missed.
 """
 
 STATUSES = (*LIVE_STATUSES, "complete", "failed", "superseded")
-"""All that are documented."""
+"""All documented statuses."""
 
 
 @dataclass(frozen=True)
 class Build:
     """One build.
 
-    ``changelist`` is Perforce's counterpart of ``commit``; the API does not name its field.
+    ``changelist`` is Perforce's counterpart of ``commit``; its field in the API is undocumented.
     """
 
     id: str
@@ -89,50 +84,45 @@ class Build:
 
     @classmethod
     def from_json(cls, data: Any) -> Build:
-        """Read a build; only its id and status are indispensable."""
-        raw = fields.mapping(data, "a build")
+        """Parse a build; only its id and status are required."""
+        raw = fields.json_object(data, "a build")
         triggered_by = fields.text(raw.get("triggeredBy"))
         duration = fields.number(raw.get("durationMs"))
         return cls(
-            id=fields.identifier(raw, "id", "a build"),
-            status=Status(plain(fields.required(raw, "status", "a build"), STATUS)),
-            project_id=fields.reference(raw.get("projectId")),
-            build_setting_id=fields.reference(raw.get("buildSettingId")),
+            id=fields.required_id(raw, "id", "a build"),
+            status=Status(sanitize(fields.required_text(raw, "status", "a build"), MAX_STATUS)),
+            project_id=fields.optional_id(raw.get("projectId")),
+            build_setting_id=fields.optional_id(raw.get("buildSettingId")),
             platform=fields.text(raw.get("platform")),
             build_type=fields.text(raw.get("buildType")),
             branch=fields.text(raw.get("branch")) or fields.text(raw.get("streamPath")),
             commit=fields.text(raw.get("commit")),
-            changelist=_changelist(raw),
+            changelist=fields.changelist(raw),
             commit_message=fields.text(raw.get("commitMessage")),
             ue_version=fields.text(raw.get("ueVersion")),
-            triggered_by=None if triggered_by is None else plain(triggered_by, TITLE),
-            created_at=fields.instant(raw.get("createdAt")),
-            finished_at=fields.instant(raw.get("finishedAt")),
+            triggered_by=None if triggered_by is None else sanitize(triggered_by, MAX_TITLE),
+            created_at=fields.timestamp(raw.get("createdAt")),
+            finished_at=fields.timestamp(raw.get("finishedAt")),
             duration_seconds=None if duration is None else duration / 1000,
             raw=raw,
         )
 
     @property
     def title(self) -> str:
-        """Name the build for people: id, platform, type and branch as far as known."""
-        known = " ".join(part for part in (self.platform, self.build_type) if part)
-        where = f" on {self.branch}" if self.branch else ""
-        return plain(f"build {self.id}" + (f" ({known}{where})" if known else ""), TITLE)
+        """A readable name: id, and platform, build type and branch if known."""
+        target = " ".join(part for part in (self.platform, self.build_type) if part)
+        branch = f" on {self.branch}" if self.branch else ""
+        return sanitize(f"build {self.id}" + (f" ({target}{branch})" if target else ""), MAX_TITLE)
 
     def facts(self, url: str | None = None) -> dict[str, Any]:
-        """Give what an operator returns: plain JSON, no secrets, all of it storable."""
+        """Return what an operator returns: JSON values without secrets, storable in a database.
+
+        :param url: the page of the build.
+        """
         facts = {
             "build_id": self.id,
             "status": str(self.status),
-            "project_id": self.project_id,
-            "build_setting_id": self.build_setting_id,
-            "platform": self.platform,
-            "build_type": self.build_type,
-            "branch": self.branch,
-            "commit": self.commit,
-            "changelist": self.changelist,
-            "ue_version": self.ue_version,
-            "triggered_by": self.triggered_by,
+            **{name: getattr(self, name) for name in _TEXT_FACTS},
             "created_at": self.created_at and self.created_at.isoformat(),
             "finished_at": self.finished_at and self.finished_at.isoformat(),
             "duration_seconds": self.duration_seconds,
@@ -143,36 +133,29 @@ class Build:
         }
 
 
-def _changelist(raw: Raw) -> str | None:
-    """Find the changelist, whose field is unspecified: a number under a key that speaks of one."""
-    found = []
-    for key, value in raw.items():
-        name = key.lower().replace("_", "")
-        if "changelist" in name or name in {"cl", "change", "p4change"}:
-            if isinstance(value, dict):
-                value = value.get("id") or value.get("number")  # an object around it
-            found += [text] if (text := fields.text(value)) else []
-    # Its description may come first; what is no number is taken only where there is no number.
-    return next((text for text in found if text.isdecimal()), found[0] if found else None)
+_TEXT_FACTS = (
+    *("project_id", "build_setting_id", "platform", "build_type", "branch", "commit"),
+    *("changelist", "ue_version", "triggered_by"),
+)
 
 
 @dataclass(frozen=True)
 class Dispatch:
-    """The answer to a trigger request: the id is all that every form of it has."""
+    """The response to a trigger request: only the id is part of every documented form."""
 
     build_id: str
     raw: Raw = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, data: Any) -> Dispatch:
-        """Read the long or the short form."""
-        raw = fields.mapping(data, "a dispatched build")
-        return cls(fields.identifier(raw, "buildId", "a dispatched build"), raw)
+        """Parse the long or the short form."""
+        raw = fields.json_object(data, "a dispatched build")
+        return cls(fields.required_id(raw, "buildId", "a dispatched build"), raw)
 
 
 @dataclass(frozen=True)
 class BuildSetting:
-    """What a project builds: platform, type, branch, engine version."""
+    """A build configuration of a project: platform, build type, branch and engine version."""
 
     id: str
     platform: str | None = None
@@ -188,10 +171,10 @@ class BuildSetting:
 
     @classmethod
     def from_json(cls, data: Any) -> BuildSetting:
-        """Read a build setting."""
-        raw = fields.mapping(data, "a build setting")
+        """Parse a build setting."""
+        raw = fields.json_object(data, "a build setting")
         return cls(
-            id=fields.identifier(raw, "id", "a build setting"),
+            id=fields.required_id(raw, "id", "a build setting"),
             platform=fields.text(raw.get("platform")),
             build_type=fields.text(raw.get("buildType")),
             branch=fields.text(raw.get("branch")),
@@ -199,28 +182,28 @@ class BuildSetting:
             ue_version=fields.text(raw.get("ueVersion")),
             uproject_path=fields.text(raw.get("uprojectPath")),
             trigger=fields.text(raw.get("trigger")),
-            notify_on_complete=fields.flag(raw.get("notifyOnComplete")),
-            auto_deploy=fields.flag(raw.get("autoDeploy")),
+            notify_on_complete=fields.boolean(raw.get("notifyOnComplete")),
+            auto_deploy=fields.boolean(raw.get("autoDeploy")),
             raw=raw,
         )
 
     @property
     def branch_or_stream(self) -> str | None:
-        """The branch or stream that it builds."""
+        """The Git branch or Perforce stream that it builds."""
         return self.branch or self.stream_path
 
     @property
     def title(self) -> str:
-        """Name the setting for people."""
-        what = " ".join(
+        """A readable name: id, and platform, build type and branch or stream if known."""
+        target = " ".join(
             part for part in (self.platform, self.build_type, self.branch_or_stream) if part
         )
-        return plain(f"{self.id} ({what})" if what else self.id, TITLE)
+        return sanitize(f"{self.id} ({target})" if target else self.id, MAX_TITLE)
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project; ``raw`` holds what was detected of its ``.uproject``."""
+    """A project; ``raw`` contains what BuildPixel detected in its ``.uproject`` file."""
 
     id: str
     name: str | None = None
@@ -232,27 +215,27 @@ class Project:
 
     @classmethod
     def from_json(cls, data: Any) -> Project:
-        """Read a project."""
-        raw = fields.mapping(data, "a project")
+        """Parse a project."""
+        raw = fields.json_object(data, "a project")
         return cls(
-            id=fields.identifier(raw, "id", "a project"),
+            id=fields.required_id(raw, "id", "a project"),
             name=fields.text(raw.get("name")),
             source_control=fields.text(raw.get("sourceControl")),
             repo_link=fields.text(raw.get("repoLink")),
-            last_build_at=fields.instant(raw.get("lastBuildAt")),
+            last_build_at=fields.timestamp(raw.get("lastBuildAt")),
             last_build_status=fields.text(raw.get("lastBuildStatus")),
             raw=raw,
         )
 
     @property
     def title(self) -> str:
-        """Name the project for people."""
-        return plain(f"{self.id} ({self.name})" if self.name else self.id, TITLE)
+        """A readable name: id, and name if known."""
+        return sanitize(f"{self.id} ({self.name})" if self.name else self.id, MAX_TITLE)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A build's tarball behind a signed URL, which is a secret and so never shown."""
+    """The tarball of a build. Its signed URL is a secret, so ``repr`` omits it."""
 
     url: str = field(repr=False)
     expires_at: datetime | None
@@ -262,12 +245,12 @@ class Artifact:
 
     @classmethod
     def from_json(cls, data: Any) -> Artifact:
-        """Read an artifact."""
-        raw = fields.mapping(data, "an artifact")
+        """Parse an artifact."""
+        raw = fields.json_object(data, "an artifact")
         return cls(
-            url=fields.required(raw, "url", "an artifact"),
-            expires_at=fields.instant(raw.get("expiresAt")),
-            size_bytes=fields.whole(raw.get("sizeBytes")),
+            url=fields.required_text(raw, "url", "an artifact"),
+            expires_at=fields.timestamp(raw.get("expiresAt")),
+            size_bytes=fields.integer(raw.get("sizeBytes")),
             checksum_md5=fields.text(raw.get("checksumMd5")),
             raw=raw,
         )
@@ -275,7 +258,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a token belongs to and what it may do."""
+    """The user, organization and role of a token."""
 
     user_id: str | None
     email: str | None
@@ -288,10 +271,10 @@ class Identity:
 
     @classmethod
     def from_json(cls, data: Any) -> Identity:
-        """Read the answer of ``GET /auth/me``."""
-        raw = fields.mapping(data, "an identity")
-        user = _part(raw, "user")
-        organization = _part(raw, "organization")
+        """Parse the response of ``GET /auth/me``."""
+        raw = fields.json_object(data, "an identity")
+        user = fields.optional_object(raw, "user")
+        organization = fields.optional_object(raw, "organization")
         return cls(
             user_id=fields.text(user.get("id")),
             email=fields.text(user.get("email")),
@@ -299,37 +282,11 @@ class Identity:
             organization_id=fields.text(organization.get("id")),
             organization=fields.text(organization.get("name")),
             plan=fields.text(organization.get("plan")),
-            role=fields.text(_part(raw, "membership").get("role")),
+            role=fields.text(fields.optional_object(raw, "membership").get("role")),
             raw=raw,
         )
 
     @property
     def can_trigger(self) -> bool:
-        """Whether the role may start builds; only ``viewer`` is known not to."""
+        """Whether the role may start builds; only ``viewer`` is documented as not allowed to."""
         return self.role != "viewer"
-
-
-def _part(raw: Raw, key: str) -> Mapping[str, Any]:
-    part = raw.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """One page of a list, and the cursor of the next."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None = None
-
-    @classmethod
-    def from_json(cls, data: Any, member: Callable[[Any], T], what: str) -> Page[T]:
-        """Read a page, or a bare list as the only page.
-
-        :raises UnexpectedAnswer: it is none, or so long that reading it would hold a loop up.
-        """
-        members = fields.items(data, what)
-        if len(members) > MAX_MEMBERS:
-            raise UnexpectedAnswer(f"a page of {len(members)} {what} is too long")
-        cursor = data.get("nextCursor") if isinstance(data, dict) else None
-        found = tuple(member(item) for item in members)
-        return cls(found, fields.text(cursor) or None)

@@ -1,4 +1,4 @@
-"""Whether and when a request that went wrong is sent again."""
+"""Decides whether and when a failed request is repeated."""
 
 from __future__ import annotations
 
@@ -21,37 +21,42 @@ if TYPE_CHECKING:
 
 
 def backoff(attempt: int, jitter: float, *, first: float = 0.5, cap: float = 30.0) -> float:
-    """Give the pause after the attempt-th failure (from 0): doubling, capped, half of it chance.
+    """Return the pause in seconds before a retry: exponential back-off with equal jitter.
 
-    :param chance: between 0 and 1, so that many waiters do not come back together.
+    :param attempt: number of the failed attempt, from 0.
+    :param jitter: random number between 0 and 1, which spreads the retries of many clients.
+    :param first: seconds of the first pause, before jitter.
+    :param cap: maximum seconds of a pause.
     """
-    whole = min(cap, first * 2.0 ** min(attempt, 32))
-    return whole * (0.5 + jitter / 2)
+    longest = min(cap, first * 2.0 ** min(attempt, 32))
+    return longest * (0.5 + jitter / 2)
 
 
 def is_redirect(error: BuildPixelError) -> bool:
-    """Tell an answer that repeating cannot change: a redirect, which is never followed."""
+    """Whether the response was a redirect: redirects are never followed, so a retry is useless."""
     return error.status_code is not None and 300 <= error.status_code < 400
 
 
 def from_gateway(error: BuildPixelError) -> bool:
-    """Tell a refusal without the code that BuildPixel's own have: a gateway's, that may pass."""
+    """Whether a 4xx lacks the error code that BuildPixel sends: a gateway's may be temporary."""
     return isinstance(error, Forbidden | InvalidRequest) and error.code is None
 
 
-def retry_after_pause(wait: float, jitter: float, own: float = 0.0) -> float:
-    """Give the pause after a 429 that named one: never shorter, a little longer by chance.
+def retry_after_pause(wait: float, jitter: float, minimum: float = 0.0) -> float:
+    """Return the pause in seconds after a 429 with ``Retry-After``: never shorter, slightly longer.
 
-    :param own: our own back-off, which rules where the server asks for less: some ask for 0.
+    :param wait: seconds that the server requested.
+    :param jitter: random number between 0 and 1.
+    :param minimum: the client's back-off in seconds, for servers that request 0.
     """
-    return max(own, wait + jitter * min(1.0, 0.1 + wait / 10))
+    return max(minimum, wait + jitter * min(1.0, 0.1 + wait / 10))
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How patiently one request is repeated.
+    """The retry policy of one request.
 
-    :param budget: seconds from the first try within which the last may start.
+    :param budget: seconds after the first attempt within which the last attempt may start.
     """
 
     budget: float = 120.0
@@ -59,11 +64,15 @@ class Retries:
     def pause(
         self, error: BuildPixelError, call: Call[Any], attempt: int, elapsed: float, jitter: float
     ) -> float | None:
-        """Give the seconds to wait before the next try, None to give up.
+        """Return the seconds to wait before the next attempt, None to give up.
 
-        A request that changes something is repeated only if it surely did not run: it was
-        refused with 429, or it never left. There is no idempotency key, and a second build
-        would supersede the first. A read that a gateway refused is repeated once.
+        A request that changes something is repeated only if it certainly did not run: it was
+        rejected with 429, or it was not sent. The API has no idempotency keys, and a second build
+        would supersede the first. A read that a gateway rejected is repeated once.
+
+        :param attempt: number of the failed attempt, from 0.
+        :param elapsed: seconds since the first attempt started.
+        :param jitter: random number between 0 and 1.
         """
         match error:
             case RateLimited(wait=float() | int() as wait):
@@ -82,5 +91,5 @@ class Retries:
 
 
 def is_permanent(error: BuildPixelError) -> bool:
-    """Tell an error that no waiting cures."""
+    """Whether repeating the request later cannot succeed."""
     return isinstance(error, Unauthorized | Forbidden | InvalidRequest) or is_redirect(error)

@@ -1,4 +1,4 @@
-"""A requests session that trusts, and goes, only where the connection says."""
+"""Sessions of the requests library that restrict redirects, CA bundles, size and time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class ApiSession(requests.Session):
-    """Follows no redirect of a request that carried the token, nor even looks where it leads."""
+    """Follows no redirect of a request that carried the token."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Give the address to follow, None for none."""
+        """Return the address to follow, None to stop."""
         if "Authorization" in resp.request.headers:
             return None
         return super().get_redirect_target(resp)
@@ -34,11 +34,11 @@ class ApiSession(requests.Session):
         self,
         url: str | bytes | None,
         proxies: MutableMapping[str, str] | None,
-        stream: bool | None,
-        verify: bool | str | None,
+        stream: bool | None,  # noqa: FBT001  # the signature of requests
+        verify: bool | str | None,  # noqa: FBT001
         cert: str | tuple[str, str] | None,
     ) -> Any:
-        """Let the environment's CA bundle stand in only for what the connection does not say."""
+        """Use the CA bundle of the environment only if the connection names none."""
         if verify is None and self.verify is not True:
             verify = self.verify
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
@@ -48,40 +48,41 @@ CHUNK = 64 * 1024
 
 
 class InterruptibleAdapter(HTTPAdapter):
-    """Remembers the sockets: who waits for an answer can then be woken."""
+    """Keeps track of its sockets, so that another thread can interrupt a blocked request."""
 
     def __init__(self) -> None:
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self._pools = {
-            "http": _remembering(HTTPConnectionPool, self.sockets),
-            "https": _remembering(HTTPSConnectionPool, self.sockets),
+            "http": _tracking_pool(HTTPConnectionPool, self.sockets),
+            "https": _tracking_pool(HTTPSConnectionPool, self.sockets),
         }
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Make the pools of connections through a proxy."""
+        """Create the pools of connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
     def interrupt(self) -> None:
-        """Break all connections, and so wake who waits for one; safe in a signal handler."""
+        """Shut all connections down, which unblocks their readers; safe in a signal handler."""
         for connection in tuple(self.sockets):
             with contextlib.suppress(OSError, AttributeError):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def _remembering(
+def _tracking_pool(
     pool: type[HTTPConnectionPool], sockets: WeakSet[socket.socket]
 ) -> type[HTTPConnectionPool]:
-    plain: Any = pool.ConnectionCls
+    """Return a pool class whose connections add their sockets to the set."""
+    connection_class: Any = pool.ConnectionCls
 
-    class Connection(plain):  # type: ignore[misc]  # urllib3's, of either kind
+    class Connection(connection_class):  # type: ignore[misc]  # urllib3's HTTP or HTTPS class
         def connect(self) -> None:
             super().connect()
             sockets.add(self.sock)
@@ -90,54 +91,54 @@ def _remembering(
 
 
 class TimeLimit:
-    """A time after which a session's connections are broken; a context manager.
+    """Context manager that shuts a session's connections down after a time limit.
 
-    Between two bytes requests waits as long as it is told to, but for ever if they keep coming:
-    headers can do so for weeks.
+    The timeout of requests applies to the pause between two bytes. A server that sends the headers
+    slowly, byte by byte, would block without a limit.
 
-    :param seconds: for everything between entering and leaving.
+    :param seconds: maximum time inside the context.
     """
 
     def __init__(self, session: requests.Session, seconds: float) -> None:
         self._session = session
-        self._timer = threading.Timer(seconds, self._pass)
+        self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
-        self.passed = False
+        self.expired = False
 
     def __enter__(self) -> Self:
-        """Start the clock."""
+        """Start the timer."""
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the clock."""
+        """Cancel the timer."""
         self._timer.cancel()
 
-    def _pass(self) -> None:
-        self.passed = True
+    def _expire(self) -> None:
+        self.expired = True
         for adapter in self._session.adapters.values():
             if isinstance(adapter, InterruptibleAdapter):
                 adapter.interrupt()
 
 
 class HandshakeSession(ApiSession):
-    """What the Socket.IO library makes requests with; they carry the token in their bodies.
+    """The session of the Socket.IO library, whose requests carry the token in their bodies.
 
-    No redirect is followed, and no answer read that is longer than one of ours may be.
+    It follows no redirect and reads no response above the size limit of the REST client.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.headers["Accept-Encoding"] = "gzip"
-        self.hooks["response"].append(_read_within_bounds)
+        self.hooks["response"].append(_read_bounded)
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Follow none."""
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return None: no redirect is followed."""
         return None
 
 
-def _read_within_bounds(response: requests.Response, **_: object) -> requests.Response:
-    """Read the body before requests would read all of it."""
+def _read_bounded(response: requests.Response, **_: object) -> requests.Response:
+    """Read the body within the size limit, before requests reads it without one."""
     raw = response.raw
     try:
         body = BodyReader(response.headers.get("Content-Encoding"))
@@ -146,5 +147,5 @@ def _read_within_bounds(response: requests.Response, **_: object) -> requests.Re
     except (UnexpectedAnswer, zlib.error) as error:
         response.close()
         raise requests.exceptions.ContentDecodingError(str(error)) from None
-    response.raw = io.BytesIO(body.whole())
+    response.raw = io.BytesIO(body.content())
     return response

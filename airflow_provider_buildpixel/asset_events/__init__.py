@@ -1,1 +1,1 @@
-"""Builds that have ended, as events: reported by a webhook, or found by polling."""
+"""Builds that have ended, as asset events: reported by a webhook, or found by polling."""

@@ -1,4 +1,4 @@
-"""Looks at the list of builds again and again, for all watchers of a connection at once."""
+"""Polls the list of builds once for all watchers of a connection."""
 
 from __future__ import annotations
 
@@ -15,100 +15,102 @@ from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.asset_events.cursor import BuildFilter, Cursor, NewestBuilds
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.api.endpoints import Call
-    from airflow_provider_buildpixel.api.model import Build, Page
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
+    from airflow_provider_buildpixel.api.model import Build
     from airflow_provider_buildpixel.api.settings import Settings
 
 
 RETRY_SECONDS = 30.0
-"""Seconds of trouble that one request sits out; after that the next look takes over."""
+"""Seconds for which one request is retried; after that the next poll tries again."""
 
 CONCURRENT_READS = 8
 MAX_BUILDS = 1000
-"""Builds that one look reads at most, where the list starts with the newest."""
+"""Builds that one poll reads at most, if the list starts with the newest."""
 
 
 class PollResult:
-    """What the list showed; a build is read in full at most once, for whoever asks."""
+    """The builds of one poll; each is read by id at most once, for all watchers."""
 
     def __init__(self, client: AsyncClient, builds: list[Build]) -> None:
         self._client = client
-        self._turn = asyncio.Semaphore(CONCURRENT_READS)
-        self._read: dict[str, asyncio.Task[Build | None]] = {}
+        self._semaphore = asyncio.Semaphore(CONCURRENT_READS)
+        self._reads: dict[str, asyncio.Task[Build | None]] = {}
         self.builds = builds
 
-    async def read(self, build_id: str) -> Build | None:
-        """Give a build in full; None if it is gone."""
-        task = self._read.get(build_id)
+    async def read_build(self, build_id: str) -> Build | None:
+        """Return a build with all its fields; None if it is not found."""
+        task = self._reads.get(build_id)
         if task is None:
-            task = self._read[build_id] = asyncio.create_task(self._fetch(build_id))
+            task = self._reads[build_id] = asyncio.create_task(self._fetch(build_id))
         return await asyncio.shield(task)
 
     async def _fetch(self, build_id: str) -> Build | None:
-        async with self._turn:
+        async with self._semaphore:
             try:
                 return await self._client.perform(get_build(build_id))
             except NotFound:
                 return None
 
-    def page(self, build: Build) -> str | None:
-        """Give the build's dashboard page, if the connection knows where it is."""
-        return self._client.settings.build_page(build.id, build.project_id)
+    def page_url(self, build: Build) -> str | None:
+        """Return the URL of the build's dashboard page, if the connection has a template."""
+        return self._client.settings.build_page_url(build.id, build.project_id)
 
-    async def begin(self, interest: BuildFilter) -> Cursor:
-        """Start a watcher from now: its newest builds, and all that are under way."""
-        newest, depth = await read_newest(self._client, interest, "", 1)
+    async def start_cursor(self, build_filter: BuildFilter) -> Cursor:
+        """Return a cursor that starts now, from the newest builds and all that have not ended."""
+        newest, complete_down_to = await read_newest(self._client, build_filter, "", 1)
         live: list[Build] = []
         for status in LIVE_STATUSES:
-            async for build in self._client.pages(_listed(interest, status)):
+            async for build in self._client.iter_items(_list_call(build_filter, status)):
                 live.append(build)
                 if len(live) >= MAX_BUILDS:
                     break
-        return Cursor.begin(newest, live, interest, depth=depth)
+        return Cursor.start(newest, live, build_filter, complete_down_to=complete_down_to)
 
-    async def since(self, known: str, interest: BuildFilter, limit: int) -> list[Build]:
-        """Give what may concern a watcher that was away, as far back as the limit."""
-        return (await read_newest(self._client, interest, known, limit))[0]
+    async def builds_after(
+        self, known_id: str, build_filter: BuildFilter, limit: int
+    ) -> list[Build]:
+        """Return the builds that a stopped watcher may have missed, up to the limit."""
+        return (await read_newest(self._client, build_filter, known_id, limit))[0]
 
 
 class BuildPoller:
     """The one poll of a connection.
 
-    :param settings: where to and as whom.
-    :param newest: the newest build that an earlier poll has shown.
+    :param settings: the connection's settings.
+    :param newest_id: the id of the newest build of an earlier poll.
     """
 
-    def __init__(self, settings: Settings, newest: str = "") -> None:
+    def __init__(self, settings: Settings, newest_id: str = "") -> None:
         self.settings = settings
-        self.newest = newest
+        self.newest_id = newest_id
         self._client = AsyncClient(settings, retries=Retries(RETRY_SECONDS))
 
-    async def look(self) -> PollResult:
-        """Read the list from its newest build to those that the last look has shown."""
-        limit = MAX_BUILDS if self.newest else 1
-        builds, _ = await read_newest(self._client, BuildFilter(), self.newest, limit)
-        self.newest = max([self.newest, *(build.id for build in builds)])
+    async def poll(self) -> PollResult:
+        """Read the list from its newest build down to the newest of the last poll."""
+        limit = MAX_BUILDS if self.newest_id else 1
+        builds, _ = await read_newest(self._client, BuildFilter(), self.newest_id, limit)
+        self.newest_id = max([self.newest_id, *(build.id for build in builds)])
         return PollResult(self._client, builds)
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the HTTP connections."""
         await self._client.close()
 
 
 async def read_newest(
-    client: AsyncClient, interest: BuildFilter, known: str, limit: int
+    client: AsyncClient, build_filter: BuildFilter, known_id: str, limit: int
 ) -> tuple[list[Build], str]:
-    """Read a list as far as it is needed; with it goes the id down to which all is known."""
-    reach = NewestBuilds(known, limit)
-    scan = ListScan(partial(_listed, interest), reach.take)
+    """Read a list as far as needed; return it and the id down to which it is complete."""
+    newest = NewestBuilds(known_id, limit)
+    scan = ListScan(partial(_list_call, build_filter), newest.add_page)
     await client.scan(scan)
-    return reach.builds, scan.depth
+    return newest.builds, scan.complete_down_to
 
 
-def _listed(interest: BuildFilter, status: str | None = None) -> Call[Page[Build]]:
+def _list_call(build_filter: BuildFilter, status: str | None = None) -> Call[Page[Build]]:
     return list_builds(
-        project_id=interest.project_id,
-        build_setting_id=interest.build_setting_id,
-        branch=interest.branch,
+        project_id=build_filter.project_id,
+        build_setting_id=build_filter.build_setting_id,
+        branch=build_filter.branch,
         status=status,
     )

@@ -1,7 +1,7 @@
-"""A webhook delivery: whether it is genuine, what it says, and which answer fits which end.
+"""A webhook delivery: its signature, its content, and the HTTP answer for each outcome.
 
-The envelope is a hint to read the build over REST, never the truth: it lacks the build setting,
-and whoever once learnt the secret could put anything into it.
+The envelope is only a hint to read the build over REST, never the truth: it lacks the build
+setting, and anyone who once learned the secret can put anything into it.
 """
 
 from __future__ import annotations
@@ -28,43 +28,44 @@ if TYPE_CHECKING:
 
 
 MAX_BODY = 256 * 1024
-"""Bytes of the longest delivery that is read; a documented one has some six hundred."""
+"""Size limit of a request body in bytes; a documented delivery has about 600."""
 
 BODY_TIMEOUT = 10.0
-"""Seconds that a sender may take for a body."""
+"""Seconds within which the sender must have sent the body."""
 
 WORK_TIMEOUT = 5.0
-"""Seconds after which the sender is told to come back, while the work goes on."""
+"""Seconds after which the sender is asked to retry while the work continues."""
 
 REFUSAL_STEP = 0.1
-"""Seconds: refusals are answered on a multiple of it, so that their time tells nothing."""
+"""Seconds; refusals are sent at multiples of it, so that their timing reveals nothing."""
 
 REREAD_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Pauses in seconds before looking again at a build that REST does not yet show as finished."""
+"""Pauses in seconds before each new read of a build that REST does not report as ended yet."""
 
 MAX_AGE = timedelta(days=365)
-"""How long after its end a build is news: an older delivery is a replay.
+"""How long after its end a build is accepted; an older delivery is a replay.
 
-Younger ones are told from replays by what they have made; that is in the database so long.
+Younger replays are recognised by the asset event or run that the first delivery created. Airflow's
+database keeps those for at least this long.
 """
 
 NOT_FOUND_GRACE = timedelta(minutes=1)
-"""How long after a delivery REST may not know its build yet."""
+"""How long after a delivery its build may still be missing from REST."""
 
 MAX_NOT_FOUND_READS = 3
-"""Times that a build which REST does not know is read again, while the sender waits."""
+"""Repeated reads of a build that REST does not find, while the sender waits."""
 
-_PREFIX = "build."
-_SIGNED = re.compile(rb"sha256=([0-9a-f]{64})", re.IGNORECASE)
-_DECOYS = ("one secret", "another, while it rotates", "a third", "a fourth")
-"""Compared in place of secrets that are not there, which so costs the same."""
+_TYPE_PREFIX = "build."
+_SIGNATURE = re.compile(rb"sha256=([0-9a-f]{64})", re.IGNORECASE)
+_DUMMY_SECRETS = ("one secret", "another, while it rotates", "a third", "a fourth")
+"""Compared in place of missing secrets, so that each check takes the same time."""
 
 
 @dataclass(frozen=True)
 class WebhookAnswer:
-    """What BuildPixel gets back.
+    """The HTTP answer to a delivery.
 
-    :param retry_after: seconds after which sending it again helps.
+    :param retry_after: seconds after which the sender should retry; None if a retry is useless.
     """
 
     status: int
@@ -72,57 +73,57 @@ class WebhookAnswer:
     retry_after: int | None = None
 
 
-ACCEPTED = WebhookAnswer(200, "taken")
-DUPLICATE = WebhookAnswer(200, "taken before")
+ACCEPTED = WebhookAnswer(200, "accepted")
+DUPLICATE = WebhookAnswer(200, "already accepted")
 IGNORED = WebhookAnswer(200, "ignored")
-UNREADABLE = WebhookAnswer(400, "not a delivery")
+MALFORMED = WebhookAnswer(400, "not a webhook delivery")
 REFUSED = WebhookAnswer(401, "refused")
-TOO_SLOW = WebhookAnswer(408, "too slow")
-TOO_LARGE = WebhookAnswer(413, "too large")
+TOO_SLOW = WebhookAnswer(408, "body not received in time")
+TOO_LARGE = WebhookAnswer(413, "body too large")
 NOT_JSON = WebhookAnswer(415, "send application/json")
-LATER = WebhookAnswer(503, "come again", retry_after=10)
+RETRY_LATER = WebhookAnswer(503, "retry later", retry_after=10)
 
 
 def is_json(content_type: str | None) -> bool:
-    """Tell whether a request says that its body is JSON, or says nothing of it."""
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind in {"", "application/json"} or (
-        kind.startswith("application/") and kind.endswith("+json")
+    """Return whether a Content-Type header names JSON; a missing header is accepted."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type in {"", "application/json"} or (
+        media_type.startswith("application/") and media_type.endswith("+json")
     )
 
 
 def is_too_long(content_length: str | None) -> bool:
-    """Tell whether a request announces more than is read; what it does not say is counted."""
-    length = fields.whole(content_length)
+    """Return whether Content-Length exceeds the limit; without it the bytes are counted."""
+    length = fields.integer(content_length)
     return length is not None and length > MAX_BODY
 
 
 def verify_signature(body: bytes, signature: str | None, secrets: Sequence[str]) -> bool:
-    """Tell whether one of the secrets made the signature of these very bytes.
+    """Return whether one of the secrets made the signature of exactly these bytes.
 
-    Every secret is tried, and at least four are, also when there is none: neither the time nor the
-    answer tells how many there are, or which one fitted.
+    All secrets are compared, and at least four comparisons are made, even without a secret.
+    Neither the time nor the answer reveals how many secrets there are or which one matched.
     """
-    signed = _SIGNED.fullmatch((signature or "").strip().encode(errors="replace"))
-    claimed = signed[1].lower() if signed else b"?" * 64
-    made = [(_hexdigest(secret, body), True) for secret in secrets]
-    made += [(_hexdigest(decoy, body), False) for decoy in _DECOYS[len(secrets) :]]
-    fitting = [hmac.compare_digest(digest, claimed) and real for digest, real in made]
-    return any(fitting)
+    match = _SIGNATURE.fullmatch((signature or "").strip().encode(errors="replace"))
+    received = match[1].lower() if match else b"?" * 64
+    digests = [(_hexdigest(secret, body), True) for secret in secrets]
+    digests += [(_hexdigest(dummy, body), False) for dummy in _DUMMY_SECRETS[len(secrets) :]]
+    matches = [hmac.compare_digest(digest, received) and is_real for digest, is_real in digests]
+    return any(matches)
 
 
 def _hexdigest(secret: str, body: bytes) -> bytes:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
 
 
-def refusal_pause(elapsed: float) -> float:
-    """Give the seconds until a refusal may be answered."""
+def refusal_delay(elapsed: float) -> float:
+    """Return the seconds to wait before a refusal is sent."""
     return max(1, ceil(elapsed / REFUSAL_STEP)) * REFUSAL_STEP - elapsed
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What an envelope says."""
+    """The content of an envelope."""
 
     type: str
     build_id: str
@@ -131,79 +132,77 @@ class Delivery:
 
     @classmethod
     def from_body(cls, body: bytes) -> Delivery:
-        """Read a body; only its type is indispensable, and the build's id where it names a build.
+        """Parse a body. Required are its type and, if it reports an end, the build's id.
 
-        :raises UnexpectedAnswer: it is no delivery.
+        :raises UnexpectedAnswer: it is not a delivery.
         """
-        envelope = fields.mapping(_json(body), "a delivery")
-        kind = fields.required(envelope, "type", "a delivery")
-        build = _part(_part(envelope, "data"), "build")
+        envelope = fields.json_object(_parse_json(body), "a delivery")
+        event_type = fields.required_text(envelope, "type", "a delivery")
+        build = fields.optional_object(fields.optional_object(envelope, "data"), "build")
         status = Status(fields.text(build.get("status")) or "")
-        created_at = fields.instant(envelope.get("createdAt"))
-        found = cls(kind, fields.reference(build.get("id")) or "", status, created_at)
-        if found.finished and not found.build_id:
-            raise UnexpectedAnswer("a delivery of a finished build has no usable build id")
-        return found
+        created_at = fields.timestamp(envelope.get("createdAt"))
+        build_id = fields.optional_id(build.get("id")) or ""
+        delivery = cls(event_type, build_id, status, created_at)
+        if delivery.reports_end and not delivery.build_id:
+            raise UnexpectedAnswer("a delivery of an ended build has no usable build id")
+        return delivery
 
     @property
-    def finished(self) -> bool:
-        """Whether it says, by its type or its status, that a build has ended."""
-        told = Status(self.type.removeprefix(_PREFIX)) if self.type.startswith(_PREFIX) else None
-        return self.status.terminal or (told is not None and told.terminal)
+    def reports_end(self) -> bool:
+        """Whether its type or its status says that a build has ended."""
+        if self.status.terminal or not self.type.startswith(_TYPE_PREFIX):
+            return self.status.terminal
+        return Status(self.type.removeprefix(_TYPE_PREFIX)).terminal
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a retried delivery has in common with the first."""
+        """Build id and type: the same in a delivery and its retries."""
         return (self.build_id, self.type)
 
 
-def _json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise UnexpectedAnswer("a delivery is not JSON") from None
 
 
-def _part(whole: dict[str, Any], key: str) -> dict[str, Any]:
-    part = whole.get(key)
-    return part if isinstance(part, dict) else {}
-
-
 def rejection(build: Build, now: datetime) -> WebhookAnswer | None:
-    """Say what speaks against taking a build as REST shows it; None if nothing does."""
+    """Return the answer if the build, as read over REST, cannot be accepted; else None."""
     if not build.status.terminal:
-        return LATER
+        return RETRY_LATER
     if build.finished_at is not None and now - build.finished_at > MAX_AGE:
         return IGNORED
     return None
 
 
-def answer_to(error: BuildPixelError, delivery: Delivery, now: datetime) -> WebhookAnswer:
-    """Choose the answer when the build cannot be read: whether sending it again helps."""
+def answer_for_error(error: BuildPixelError, delivery: Delivery, now: datetime) -> WebhookAnswer:
+    """Return the answer for a build that cannot be read: a retry is requested if it may help."""
     if isinstance(error, NotFound):
-        # Forged, or of an organization that the token does not see; or REST lags behind.
-        sent = delivery.created_at
-        return LATER if sent is not None and now - sent < NOT_FOUND_GRACE else IGNORED
-    return IGNORED if isinstance(error, InvalidRequest) else LATER
+        # Forged, or of an organization that the token cannot see; or REST lags behind.
+        sent_at = delivery.created_at
+        is_recent = sent_at is not None and now - sent_at < NOT_FOUND_GRACE
+        return RETRY_LATER if is_recent else IGNORED
+    return IGNORED if isinstance(error, InvalidRequest) else RETRY_LATER
 
 
 def event_payload(build: Build, url: str | None) -> dict[str, Any]:
-    """Give what an event or a run is told of a finished build: facts, no signed address."""
-    return {"type": f"{_PREFIX}{build.status}", **build.facts(url)}
+    """Return the facts of an ended build for an asset event or a run, without a signed URL."""
+    return {"type": f"{_TYPE_PREFIX}{build.status}", **build.facts(url)}
 
 
 def reports_build(extra: Any, build: Build) -> bool:
-    """Tell whether the extra of an asset event already reports this end of this build.
+    """Return whether the extra of an asset event already reports this end of this build.
 
-    A watcher's events carry it one level deeper, an operator's without the type.
+    The event of a watcher has the facts under ``payload``; that of an operator has no type.
     """
-    told = extra if isinstance(extra, dict) else {}
-    told = told.get("payload", told)
-    if not isinstance(told, dict):
+    facts = extra if isinstance(extra, dict) else {}
+    facts = facts.get("payload", facts)
+    if not isinstance(facts, dict):
         return False
-    return (told.get("build_id"), told.get("status")) == (build.id, str(build.status))
+    return (facts.get("build_id"), facts.get("status")) == (build.id, str(build.status))
 
 
 def run_id(build_id: str) -> str:
-    """Give the id of the one run of a Dag that is this build's."""
+    """Return the id of the one Dag run for a build."""
     return f"buildpixel__{build_id}"

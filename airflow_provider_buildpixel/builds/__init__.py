@@ -1,1 +1,1 @@
-"""Builds: which one is meant, how one is started exactly once, and what its end means."""
+"""Builds: finding and starting one exactly once, and what its log and its end mean."""

@@ -1,8 +1,8 @@
-"""Starting a build exactly once, over live builds in the way and lost answers.
+"""Decides how to start a build exactly once, despite live builds and lost answers.
 
-BuildPixel has no idempotency key, and a second build of a kind cancels the first. So before the
-request its builds are looked at, and after an unknown end they are looked at again before
-anything is repeated.
+BuildPixel has no idempotency key, and a second build of the same kind cancels the first. So the
+existing builds are listed before the trigger request, and listed again after a lost answer before
+the request is repeated.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 SEARCH_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between looks for a build whose answer was lost; lists may be stale for a while."""
+"""Seconds before each search for a build whose answer was lost; lists may be stale for a while."""
 
 
 def in_flight(
     builds: Iterable[Build], request: BuildRequest, setting: BuildSetting
 ) -> tuple[Build, ...]:
-    """Find the live builds that a new one would supersede, newest first."""
+    """Return the live builds that a new one would supersede, newest first."""
     sample = Build(
         id="",
         status=Status(""),
@@ -46,14 +46,14 @@ def in_flight(
 
 @dataclass(frozen=True)
 class TriggerBuild:
-    """Dispatch; ``supersedes`` are the live builds that this cancels."""
+    """Start a new build; ``supersedes`` are the live builds that this cancels."""
 
     supersedes: tuple[Build, ...] = ()
 
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Wait for this build to end, then dispatch."""
+    """Wait for this build to end, then start a new one."""
 
     build: Build
 
@@ -61,20 +61,27 @@ class WaitFor:
 def decide_in_flight(
     live: tuple[Build, ...], request: BuildRequest, setting: BuildSetting, policy: str
 ) -> TriggerBuild | Adopt | WaitFor:
-    """Decide what to do about live builds of the same kind."""
+    """Decide what to do about live builds of the same kind.
+
+    :param live: the live builds, newest first.
+    :param policy: the operator's ``on_in_flight``.
+    :raises BuildInFlight: there is a live build, and the policy is ``fail``.
+    """
     if not live or policy == "supersede":
         return TriggerBuild(live)
     newest = live[0]
     if policy == "wait":
         return WaitFor(newest)
     if policy == "adopt":
-        # A build whose commit is not told yet may be of another one: that is no reason to adopt.
-        told = bool(newest.commit or not request.commit)
-        told = told and bool(newest.changelist or not request.changelist)
-        return Adopt(newest) if told and request.matches(newest, setting) else TriggerBuild(live)
+        # A build that does not report its commit yet may be of another commit: do not adopt it.
+        is_reported = bool(newest.commit or not request.commit)
+        is_reported = is_reported and bool(newest.changelist or not request.changelist)
+        if is_reported and request.matches(newest, setting):
+            return Adopt(newest)
+        return TriggerBuild(live)
     raise BuildInFlight(
         f"{newest.title} is {newest.status} (triggered by {newest.triggered_by}), and a new "
-        "build would supersede, that is cancel, it. Nothing was dispatched. Wait for it, or set "
+        "build would supersede (cancel) it. No build was started. Wait until it has ended, or set "
         "on_in_flight to 'adopt', 'wait' or 'supersede'",
         build=newest,
     )
@@ -87,90 +94,92 @@ class SendRequest:
 
 @dataclass(frozen=True)
 class SearchAfter:
-    """Wait so long, then list the builds of the kind."""
+    """Pause for this many seconds, then list the builds of the same kind."""
 
     pause: float
 
 
 @dataclass(frozen=True)
 class Started:
-    """The build that the request made."""
+    """The build is known: the request has started it."""
 
     build_id: str
 
 
 class DispatchMachine:
-    """One dispatch: asks, and when the answer is lost looks before it asks again.
+    """State machine of one dispatch: after a lost answer it searches before it sends again.
 
-    :param searching: start with a look: an earlier try may have asked already.
+    :param search_first: begin with a search, as an earlier try may have sent the request.
+    :param max_requests: requests whose answer may be lost before the dispatch gives up.
     """
 
-    def __init__(self, *, searching: bool = False, requests: int = 2) -> None:
-        self._looks = 0
-        self._lost: BuildPixelError | None = None
-        self._doubtful: dict[str, Build] = {}
-        self._searching = searching
-        self._requests = requests
-        self._started: str | None = None
+    def __init__(self, *, search_first: bool = False, max_requests: int = 2) -> None:
+        self._must_search = search_first
+        self._searches = 0
+        self._requests_left = max_requests
+        self._last_error: BuildPixelError | None = None
+        self._possible: dict[str, Build] = {}
+        self._build_id: str | None = None
 
     def next_action(self) -> SendRequest | SearchAfter | Started:
-        """Say what to do next."""
-        if self._started is not None:
-            return Started(self._started)
-        if not self._searching:
+        """Return what to do next."""
+        if self._build_id is not None:
+            return Started(self._build_id)
+        if not self._must_search:
             return SendRequest()
-        return SearchAfter(SEARCH_PAUSES[self._looks])
+        return SearchAfter(SEARCH_PAUSES[self._searches])
 
     def on_started(self, build_id: str) -> None:
-        """Take the answer."""
-        self._started = build_id
+        """Handle the answer to the request."""
+        self._build_id = build_id
 
     def on_error(self, error: BuildPixelError) -> None:
-        """Take an error; raise it if it says that nothing was started."""
+        """Handle an error of the request; raise it if it means that no build was started."""
         if not may_have_run(error):
             raise error
-        self._lost = error
-        self._requests -= 1
-        self._searching, self._looks = True, 0
+        self._last_error = error
+        self._requests_left -= 1
+        self._must_search, self._searches = True, 0
 
-    def on_search(self, candidates: tuple[Build, ...], doubtful: Iterable[Build] = ()) -> None:
-        """Take what a look found; raise DispatchUncertain if it cannot be told apart.
+    def on_search(self, candidates: tuple[Build, ...], possible: Iterable[Build] = ()) -> None:
+        """Handle the result of a search.
 
-        :param candidates: what our request has made, as far as can be told.
-        :param doubtful: what it may have made all the same.
+        :param candidates: the builds that match the request.
+        :param possible: further builds that the request may have started.
+        :raises DispatchUncertain: the request's build cannot be identified.
         """
         if len(candidates) == 1:
-            self._started = candidates[0].id
+            self._build_id = candidates[0].id
             return
         if candidates:
-            raise self._uncertain(candidates)
-        self._doubtful |= {build.id: build for build in doubtful}
-        self._looks += 1
-        if self._looks < len(SEARCH_PAUSES):
+            raise self._uncertain_error(candidates)
+        self._possible |= {build.id: build for build in possible}
+        self._searches += 1
+        if self._searches < len(SEARCH_PAUSES):
             return
-        if self._doubtful or self._requests < 1 or not _surely_finished(self._lost):
-            raise self._uncertain(tuple(self._doubtful.values()))
-        self._searching = False
+        if self._possible or self._requests_left < 1 or not _is_surely_over(self._last_error):
+            raise self._uncertain_error(tuple(self._possible.values()))
+        self._must_search = False
 
     def lookup_failed(self, error: BuildPixelError) -> DispatchUncertain:
-        """Give the error of a look that could not be had: nothing is known, nothing repeated."""
-        self._lost = self._lost or error
-        return self._uncertain(tuple(self._doubtful.values()))
+        """Return the error for a search that failed: the request must not be repeated."""
+        self._last_error = self._last_error or error
+        return self._uncertain_error(tuple(self._possible.values()))
 
-    def _uncertain(self, candidates: tuple[Build, ...]) -> DispatchUncertain:
+    def _uncertain_error(self, candidates: tuple[Build, ...]) -> DispatchUncertain:
         listed = ", ".join(build.title for build in candidates)
-        found = f"it may be one of: {listed}" if listed else "no build of it can be seen so far"
-        cause = f" ({self._lost})" if self._lost else ""
+        found = f"it may have started one of: {listed}" if listed else "no build of it is listed"
+        cause = f" ({self._last_error})" if self._last_error else ""
         return DispatchUncertain(
-            f"the answer to the trigger request was lost{cause}, and {found}. Nothing more was "
-            "dispatched, as a second build would supersede the first. Look in BuildPixel's "
-            "dashboard, then clear the task, or let its retry look again",
+            f"the answer to the trigger request was lost{cause}, and {found}. The request was not "
+            "repeated, because a second build would supersede the first. Check BuildPixel's "
+            "dashboard, then clear the task, or let its retry search again",
             candidates=candidates,
         )
 
 
 def may_have_run(error: BuildPixelError) -> bool:
-    """Tell an error after which the trigger request may have run."""
+    """Return whether the trigger request may have run in spite of this error."""
     match error:
         case Unreachable(sent=sent):
             return sent
@@ -181,10 +190,10 @@ def may_have_run(error: BuildPixelError) -> bool:
     return False
 
 
-def _surely_finished(error: BuildPixelError | None) -> bool:
-    """Tell an end after which no build can appear any more once it was looked for long enough.
+def _is_surely_over(error: BuildPixelError | None) -> bool:
+    """Return whether the request has surely ended, so that no build of it can appear any more.
 
-    A request that timed out may still be under way, and a 2xx whose body cannot be read has run.
+    A request that timed out may still be running, and a 2xx whose body cannot be read has run.
     """
     match error:
         case None:

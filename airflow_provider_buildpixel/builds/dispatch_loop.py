@@ -1,4 +1,4 @@
-"""Starts a build exactly once: the I/O around :mod:`core.dispatch`."""
+"""Starts a build exactly once: the I/O around :mod:`builds.dispatch`."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 def list_similar_builds(
     client: Client, request: BuildRequest, setting: BuildSetting, *, after: str | None = None
 ) -> tuple[Build, ...]:
-    """List the builds of a project, platform and build type; the newest ones are enough.
+    """Return the newest builds of the request's project, platform and build type.
 
-    :param after: the id after which all must be had.
+    :param after: all builds with a greater id are returned; by default one page is enough.
     """
     found: dict[str, Build] = {}
 
-    def take(page: tuple[Build, ...]) -> bool:
+    def add_page(page: tuple[Build, ...]) -> bool:
         found.update((build.id, build) for build in page)
         return after is None or (bool(page) and page[-1].id <= after)
 
@@ -50,58 +50,59 @@ def list_similar_builds(
             build_type=setting.build_type,
             status=status,
         ),
-        take,
+        add_page,
     )
     client.scan(scan)
     return tuple(found.values())
 
 
 def take_snapshot(client: Client, request: BuildRequest, setting: BuildSetting) -> Snapshot:
-    """Look at the builds that a request could supersede, and remember where they end."""
+    """Return the builds that a request could supersede, and the newest id before the request."""
     builds = list_similar_builds(client, request, setting)
-    newest = max((build.id for build in builds), default="")
+    newest_id = max((build.id for build in builds), default="")
     live = tuple(build for build in builds if not build.status.terminal)
-    return Snapshot(newest, client.server_now(), live)
+    return Snapshot(newest_id, client.server_now(), live)
 
 
 def dispatch_build(  # each is a fact of one dispatch
     client: Client,
     request: BuildRequest,
     setting: BuildSetting,
-    before: Snapshot,
+    snapshot: Snapshot,
     *,
     token: str | None = None,
-    searching: bool = False,
-    again: Callable[[], None] = lambda: None,
+    search_first: bool = False,
+    before_retry: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Start the build and give its id.
+    """Start the build and return its id.
 
-    :param before: what was there before the (first) request.
-    :param searching: an earlier try may have asked already: look first.
-    :param again: is called before each request but the first of all; what it raises ends this.
-        A process can outlive the try that it ran for, and then must not ask any more.
-    :raises DispatchUncertain: the answer was lost and the build cannot be told.
+    :param snapshot: the builds before the (first) request.
+    :param token: the ``triggeredBy`` of builds that this token started, where known.
+    :param search_first: search before the first request, as an earlier try may have sent one.
+    :param before_retry: called before each request except the very first; an exception from it
+        ends the dispatch. A process can outlive its task try, and must then send nothing more.
+    :raises DispatchUncertain: the answer was lost and the build cannot be identified.
     """
-    machine, first = DispatchMachine(searching=searching), not searching
+    machine, is_first = DispatchMachine(search_first=search_first), not search_first
     while True:
         match machine.next_action():
             case Started(build_id):
                 return build_id
             case SendRequest():
-                if not first:
-                    again()
-                first = False
-                _send_request(client, request, machine, again)
+                if not is_first:
+                    before_retry()
+                is_first = False
+                _send_request(client, request, machine, before_retry)
             case SearchAfter(pause):
                 sleep(pause)
                 try:
-                    builds = list_similar_builds(client, request, setting, after=before.newest)
+                    builds = list_similar_builds(client, request, setting, after=snapshot.newest_id)
                 except BuildPixelError as error:
                     raise machine.lookup_failed(error) from error
-                ours = builds_of_request(builds, request, setting, before, token)
                 machine.on_search(
-                    ours, possible_builds_of_request(builds, request, setting, before, token)
+                    builds_of_request(builds, request, setting, snapshot, token),
+                    possible_builds_of_request(builds, request, setting, snapshot, token),
                 )
 
 
@@ -112,22 +113,25 @@ def find_newer_build(
     retry: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Build | None:
-    """Find the build that superseded this one, None if the lists do not show it.
+    """Return the build that superseded this one, or None if the lists do not show it.
 
-    :param retry: look again for some seconds: it was queued just now, and lists may be stale.
+    :param retry: search again for some seconds: it was queued just now, and lists may be stale.
     """
     call = list_builds(
         project_id=build.project_id, platform=build.platform, build_type=build.build_type
     )
     for pause in (0.0, *(SEARCH_PAUSES if retry else ())):
         sleep(pause)
-        if (newer := newer_build(build, client.pages(call))) is not None:
+        if (newer := newer_build(build, client.iter_items(call))) is not None:
             return newer
     return None
 
 
 def _send_request(
-    client: Client, request: BuildRequest, machine: DispatchMachine, again: Callable[[], None]
+    client: Client,
+    request: BuildRequest,
+    machine: DispatchMachine,
+    before_retry: Callable[[], None],
 ) -> None:
     call = trigger_build(
         request.project_id,
@@ -137,6 +141,6 @@ def _send_request(
         changelist=request.changelist,
     )
     try:
-        machine.on_started(client.perform(call, again).build_id)
+        machine.on_started(client.perform(call, before_retry).build_id)
     except BuildPixelError as error:
         machine.on_error(error)

@@ -1,4 +1,4 @@
-"""The errors about a build, without Airflow; users import them from ``exceptions``."""
+"""Errors about a build, defined without Airflow; users import them from ``exceptions``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class BuildFailed(BuildPixelError):
     """The build ended without success.
 
     :param build: the build as last read.
-    :param phase: the phase in which it failed (``compile``, ``cook``, …), if the log tells.
-    :param errors: its first error lines.
-    :param cause: why, as far as its log tells: ``compile``, ``cook``, ``repository``,
-        ``perforce_ticket`` or ``no_word``.
+    :param phase: the phase that failed (``compile``, ``cook``, …), None if it is unknown.
+    :param errors: the first error lines of its log.
+    :param cause: the cause that the log shows: ``compile``, ``cook``, ``repository``,
+        ``perforce_ticket`` or ``no_word``; None if it is unknown.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class BuildFailed(BuildPixelError):
 
 
 class BuildSuperseded(BuildPixelError):
-    """A newer build of the same project, branch, platform and build type took its place.
+    """A newer build of the same project, branch, platform and build type replaced the build.
 
     :param build: the build that was cancelled.
-    :param newer: the one that replaced it, None when it could not be told.
+    :param newer: the build that replaced it, None if it could not be identified.
     """
 
     def __init__(self, message: str, *, build: Build, newer: Build | None = None) -> None:
@@ -50,9 +50,9 @@ class BuildSuperseded(BuildPixelError):
 
 
 class BuildTimeout(BuildPixelError):
-    """The build did not end in time. It goes on: BuildPixel has no way to cancel it.
+    """The build did not end in time. It continues: BuildPixel has no API to cancel a build.
 
-    :param build: the build as last read, None when none had appeared yet.
+    :param build: the build as last read, None if no matching build had appeared.
     """
 
     def __init__(self, message: str, *, build: Build | None = None) -> None:
@@ -61,7 +61,7 @@ class BuildTimeout(BuildPixelError):
 
 
 class BuildInFlight(BuildPixelError):
-    """A live build would be superseded, and ``on_in_flight="fail"`` forbids that.
+    """A new build would supersede a live one, and ``on_in_flight="fail"`` forbids that.
 
     :param build: the live build.
     """
@@ -72,9 +72,9 @@ class BuildInFlight(BuildPixelError):
 
 
 class DispatchUncertain(BuildPixelError):
-    """A trigger request may have started a build, and which one cannot be told.
+    """A trigger request may have started a build that cannot be identified.
 
-    :param candidates: the builds that it may have started.
+    :param candidates: the builds that the request may have started.
     """
 
     def __init__(self, message: str, *, candidates: tuple[Build, ...] = ()) -> None:

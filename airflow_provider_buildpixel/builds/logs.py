@@ -1,4 +1,4 @@
-"""What a build's log tells: lines, phases, errors and their likely cause."""
+"""A build's log: its lines, phases and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_buildpixel.api import fields
-from airflow_provider_buildpixel.api.text import plain, redacted
+from airflow_provider_buildpixel.api.text import redact, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,37 +35,37 @@ _TIMESTAMPED = re.compile(
 )
 
 MAX_MESSAGE = 4_000
-"""Characters of a line that are kept: twice what is shown, as escapes are not."""
+"""Characters of a line that are kept: twice what is shown, as escapes are removed."""
 
 MAX_RECENT_LINES = 1_000
-"""Lines of one answer that are looked at: the last ones."""
+"""Lines that are read from one answer: the last ones."""
 
 PHASES = (
     ("compile", re.compile(r"\*\*\* COMPILING")),
     ("cook", re.compile(r"LogCook: (?:Display: )?Cooking maps")),
     ("stage", re.compile(r"LogStaging: (?:Display: )?Staging")),
 )
-"""The phases that the documentation names a line for, in their order."""
+"""The phases for which the documentation names a log line, in their order."""
 
-_NAMED = re.compile(r"log|lines", re.IGNORECASE)
-_END = re.compile(r"\bBUILD (?:SUCCESSFUL|FAILED)\b")
+_LOG_FIELD = re.compile(r"log|lines", re.IGNORECASE)
+_BUILD_END = re.compile(r"\bBUILD (?:SUCCESSFUL|FAILED)\b")
 
 
 @dataclass(frozen=True)
 class LogLine:
     """One line of a build's log; ``level`` is ``info``, ``warn`` or ``error``.
 
-    :param cut: how many characters of the message were not kept.
+    :param omitted: characters of the message that were not kept.
     """
 
     message: str
     level: str = "info"
     timestamp: str | None = None
-    cut: int = 0
+    omitted: int = 0
 
     @classmethod
     def from_json(cls, data: Any) -> LogLine | None:
-        """Read a line: an object, or a string that may start with its time; None if neither."""
+        """Parse an object, or a string that may start with its time; None if it is neither."""
         if isinstance(data, str):
             return _parse_timestamped(data)
         if not isinstance(data, dict):
@@ -77,24 +77,24 @@ class LogLine:
         return _bounded_line(message, level, _first(data, "timestamp", "time", "ts", "at"))
 
     @property
-    def shown(self) -> str:
-        """The message, safe for a log and a terminal."""
-        return redacted(plain(self.message, more=self.cut))
+    def display_text(self) -> str:
+        """The message, safe for a log and a terminal: no escapes, no secrets."""
+        return redact(sanitize(self.message, more=self.omitted))
 
     @property
     def phase(self) -> str | None:
-        """The phase that this line starts, if it does."""
+        """The phase that this line starts, or None."""
         return next((name for name, marker in PHASES if marker.search(self.message[:500])), None)
 
     @property
     def ends_build(self) -> bool:
-        """Whether the build says in this line that it is over."""
-        return bool(_END.search(self.message[:500]))
+        """Whether this line announces the end of the build."""
+        return bool(_BUILD_END.search(self.message[:500]))
 
     @property
     def key(self) -> tuple[object, str]:
-        """What makes two copies of a line the same one, whatever the form of its time."""
-        return (fields.instant(self.timestamp) or self.timestamp, self.message)
+        """Equal for two copies of one line, even where its time is formatted differently."""
+        return (fields.timestamp(self.timestamp) or self.timestamp, self.message)
 
 
 def _parse_timestamped(text: str) -> LogLine:
@@ -105,9 +105,9 @@ def _parse_timestamped(text: str) -> LogLine:
 
 
 def _bounded_line(message: str, level: str, timestamp: str | None) -> LogLine:
-    """Make a line of what is kept of it: thousands of them wait in memory."""
-    cut = max(0, len(message) - MAX_MESSAGE)
-    return LogLine(message[:MAX_MESSAGE], level, timestamp and timestamp[:40], cut)
+    """Return a line of bounded length: thousands of lines may be queued in memory."""
+    omitted = max(0, len(message) - MAX_MESSAGE)
+    return LogLine(message[:MAX_MESSAGE], level, timestamp and timestamp[:40], omitted)
 
 
 def _first(data: Mapping[str, Any], *keys: str) -> str | None:
@@ -115,7 +115,7 @@ def _first(data: Mapping[str, Any], *keys: str) -> str | None:
 
 
 def _level(name: str | None, message: str) -> str:
-    """Normalise a level; a line that has none is judged by Unreal's own marks."""
+    """Normalise a level; where a line has none, look for Unreal's own markers."""
     if name:
         level = name.lower()
         level = _LEVEL_NAMES.get(level, level)
@@ -127,33 +127,34 @@ def _level(name: str | None, message: str) -> str:
 
 
 def recent_lines(raw: Mapping[str, Any]) -> tuple[LogLine, ...]:
-    """Find the recent log lines in ``GET /builds/:id``, whose field and shape are unspecified.
+    """Return the recent log lines in ``GET /builds/:id``, oldest first.
 
-    Accepted: a field that speaks of logs or lines and holds a list of objects or strings, one
-    text, or an object (a page, say) around one of these. Of several fields the richest counts, as
-    a ``logLevel`` or a ``pipelines`` speaks of them too. They are given in the order of time.
+    Their field and its form are unspecified. Accepted is a field with ``log`` or ``lines`` in its
+    name that holds a list of objects or strings, one text, or an object (such as a page) around
+    one of these. Of several such fields the one with the most lines is used, because names such as
+    ``logLevel`` or ``pipelines`` match too.
     """
-    named = (value for key, value in raw.items() if _NAMED.search(key))
-    return in_order(max((tuple(_lines(value)) for value in named), key=len, default=()))
+    candidates = (value for key, value in raw.items() if _LOG_FIELD.search(key))
+    return in_order(max((tuple(_lines(value)) for value in candidates), key=len, default=()))
 
 
 def in_order(lines: Sequence[LogLine]) -> tuple[LogLine, ...]:
-    """Put lines in the order of time, where they come the newest first."""
-    first, last = _time_of_first(lines), _time_of_first(reversed(lines))
-    backwards = first is not None and last is not None and first > last
-    return tuple(reversed(lines)) if backwards else tuple(lines)
+    """Return the lines oldest first, reversing them where they come newest first."""
+    first, last = _first_time(lines), _first_time(reversed(lines))
+    is_reversed = first is not None and last is not None and first > last
+    return tuple(reversed(lines)) if is_reversed else tuple(lines)
 
 
-def _time_of_first(lines: Iterable[LogLine]) -> datetime | None:
-    times = (fields.instant(line.timestamp) for line in lines)
+def _first_time(lines: Iterable[LogLine]) -> datetime | None:
+    times = (fields.timestamp(line.timestamp) for line in lines)
     return next((at for at in times if at is not None), None)
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[LogLine]:
     if isinstance(value, str):
-        if len(value.split(maxsplit=1)) > 1:  # one word is a cursor, a URL, a level: no log
-            last = value.rstrip().rsplit("\n", MAX_RECENT_LINES)[-MAX_RECENT_LINES:]
-            yield from (_parse_timestamped(line.rstrip("\r")) for line in last if line.strip())
+        if len(value.split(maxsplit=1)) > 1:  # one word is a cursor, URL or level, not a log
+            tail = value.rstrip().rsplit("\n", MAX_RECENT_LINES)[-MAX_RECENT_LINES:]
+            yield from (_parse_timestamped(line.rstrip("\r")) for line in tail if line.strip())
     elif isinstance(value, list):
         yield from (line for item in value[-MAX_RECENT_LINES:] if (line := LogLine.from_json(item)))
     elif isinstance(value, dict) and depth < 3:  # no documented nesting is deeper
@@ -162,119 +163,77 @@ def _lines(value: Any, depth: int = 0) -> Iterator[LogLine]:
                 yield from _lines(inner, depth + 1)
 
 
-def _digest(message: str) -> object:
-    """Give what a message is remembered by, which for a long one is short."""
+def _message_key(message: str) -> object:
+    """Return a key for a message; it is short even where the message is long."""
     return message if len(message) < 200 else (message[:100], len(message), hash(message))
 
 
 class LogTail:
-    """Puts the live feed and REST's recent lines together, each line once.
+    """Merges the lines of the live channel and of REST reads, so that each is reported once.
 
-    A line with a time is the same line wherever it comes from. Where REST gives no times, lines
-    are counted: as many are given as the richer of the two sources has of the same text.
+    Lines with the same time and text are the same line. Lines without a time are counted: of each
+    text, as many are reported as the source with more of them has.
+
+    :param max_entries: timestamped lines, and texts, that are remembered at most.
     """
 
-    def __init__(self, memory: int = 5_000) -> None:
-        self._memory = memory
-        self._timed: OrderedDict[tuple[object, object], int] = OrderedDict()
-        self._heard: OrderedDict[object, tuple[int, int]] = OrderedDict()
+    def __init__(self, max_entries: int = 5_000) -> None:
+        self._max_entries = max_entries
+        self._timestamped: OrderedDict[tuple[object, object], int] = OrderedDict()
+        # Of each text: lines received live, and lines reported.
+        self._counts: OrderedDict[object, tuple[int, int]] = OrderedDict()
 
     def add_live(self, line: LogLine) -> bool:
-        """Take a line of the feed; tell whether it is new."""
-        if line.timestamp and not self._first(line):
+        """Add a line from the live channel; return whether it is new."""
+        if line.timestamp and not self._is_first(line):
             return False
-        text = _digest(line.message)
-        heard, given = self._heard.get(text, (0, 0))
-        self._remember(self._heard, text, (heard + 1, given))
-        return self._more(line, heard + 1)
+        text = _message_key(line.message)
+        received, reported = self._counts.get(text, (0, 0))
+        self._remember(self._counts, text, (received + 1, reported))
+        return self._exceeds_reported(line, received + 1)
 
     def add_recent(self, lines: Iterable[LogLine]) -> list[LogLine]:
-        """Take the recent lines of a read; give those that are new, in order."""
+        """Add the recent lines of a read; return those that are new, in order."""
         counts: Counter[str] = Counter()
         new = []
-        for line in deque(lines, self._memory):  # what is not remembered would come every time
+        for line in deque(lines, self._max_entries):  # forgotten lines would be new every time
             counts[line.message] += 1
-            if self._first(line) if line.timestamp else self._more(line, counts[line.message]):
+            if line.timestamp:
+                is_new = self._is_first(line)
+            else:
+                is_new = self._exceeds_reported(line, counts[line.message])
+            if is_new:
                 new.append(line)
         return new
 
-    def _first(self, line: LogLine) -> bool:
+    def _is_first(self, line: LogLine) -> bool:
+        """Return whether this timestamped line is new, and remember it."""
         at, message = line.key
-        key = (at, _digest(message))
-        known = key in self._timed
-        self._remember(self._timed, key, 1)
-        return not known
+        key = (at, _message_key(message))
+        is_known = key in self._timestamped
+        self._remember(self._timestamped, key, 1)
+        return not is_known
 
-    def _more(self, line: LogLine, count: int) -> bool:
-        text = _digest(line.message)
-        heard, given = self._heard.get(text, (0, 0))
-        self._remember(self._heard, text, (heard, max(count, given)))
-        return count > given
+    def _exceeds_reported(self, line: LogLine, count: int) -> bool:
+        """Return whether one source has more lines of this text than were reported."""
+        text = _message_key(line.message)
+        received, reported = self._counts.get(text, (0, 0))
+        self._remember(self._counts, text, (received, max(count, reported)))
+        return count > reported
 
-    def _remember(self, kept: OrderedDict[K, V], key: K, value: V) -> None:
-        kept[key] = value
-        kept.move_to_end(key)
-        if len(kept) > self._memory:
-            kept.popitem(last=False)
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a build failed, as far as its log tells, and what helps.
-
-    :param permanent: whether the same build would fail again.
-    """
-
-    name: str
-    advice: str
-    permanent: bool = True
-
-
-_CAUSES = (
-    (
-        re.compile(r"Perforce password \(P4PASSWD\) invalid or unset|Your session has expired"),
-        Cause("perforce_ticket", "store a fresh Perforce ticket in BuildPixel's integrations"),
-    ),
-    (
-        re.compile(r"could not read Username for|Repository not found|Authentication failed for"),
-        Cause("repository", "give the BuildPixel GitHub App access to the repository again"),
-    ),
-    (
-        re.compile(r"\): (?:fatal )?error(?: [A-Z]+\d+)?:|: fatal error:|LogPlayLevel: Error:"),
-        Cause("compile", "mend the code: the compiler's first error is the one that counts"),
-    ),
-    (
-        re.compile(r"LogCook: Error:|Failed to cook"),
-        Cause("cook", "open the named asset in the editor and mend or re-save it"),
-    ),
-)
-
-NO_ERROR_LINE = Cause(
-    "no_word",
-    "its log stops without an error line: the build process may have died; try it again",
-    permanent=False,
-)
-
-
-def is_permanent_cause(cause: str | None) -> bool:
-    """Tell, by its name, a cause that another try cannot mend."""
-    return any(known.name == cause and known.permanent for _, known in _CAUSES)
-
-
-def cause_of(lines: Iterable[str]) -> Cause | None:
-    """Recognise the first error line whose cause is known."""
-    for line in lines:
-        for pattern, cause in _CAUSES:
-            if pattern.search(line[:2_000]):
-                return cause
-    return None
+    def _remember(self, entries: OrderedDict[K, V], key: K, value: V) -> None:
+        entries[key] = value
+        entries.move_to_end(key)
+        if len(entries) > self._max_entries:
+            entries.popitem(last=False)
 
 
 MAX_ERRORS = 20
+"""Error lines of a build that are kept: the first ones."""
 
 
 class LogSummary:
-    """What was learnt from a build's lines so far: its phase, its first errors, its end."""
+    """What a build's log lines say so far: its phase, its first errors, whether it has ended."""
 
     def __init__(self) -> None:
         self.phase: str | None = None
@@ -282,10 +241,10 @@ class LogSummary:
         self.ended = False
 
     def add(self, line: LogLine) -> str | None:
-        """Take a line; give the phase if it starts a new one."""
+        """Add a line; return the phase if the line starts a new one."""
         self.ended = self.ended or line.ends_build
         if line.level == "error" and len(self.errors) < MAX_ERRORS and not line.ends_build:
-            self.errors.append(line.shown)
+            self.errors.append(line.display_text)
         phase = line.phase
         if phase is None or phase == self.phase:
             return None
@@ -293,9 +252,9 @@ class LogSummary:
         return phase
 
     @classmethod
-    def of(cls, lines: Iterable[LogLine]) -> LogSummary:
-        """Read a whole tail."""
-        book = cls()
+    def from_lines(cls, lines: Iterable[LogLine]) -> LogSummary:
+        """Return the summary of all these lines."""
+        summary = cls()
         for line in lines:
-            book.add(line)
-        return book
+            summary.add(line)
+        return summary

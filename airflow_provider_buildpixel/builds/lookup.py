@@ -1,4 +1,4 @@
-"""From what a DAG author writes to one project and one build setting, or to a helpful refusal."""
+"""Finds the one project and build setting that a Dag author names, or explains what is wrong."""
 
 from __future__ import annotations
 
@@ -17,92 +17,100 @@ if TYPE_CHECKING:
 
 
 _ID = re.compile(r"[A-Za-z0-9_-]{24}")
-CANDIDATES_SHOWN = 20
+MAX_CANDIDATES = 20
+"""Projects or build settings that an error lists."""
 
 
-def checked_project(wanted: Any) -> str:
-    """Read which project a DAG author wants; a number is what a template made of an id.
+def checked_project(given: Any) -> str:
+    """Return the ``project`` that a Dag author gave, as text.
 
-    :raises InvalidRequest: it is empty, which is what a template makes of what is not there.
+    :param given: an id or a name; a template may have rendered an id to a number.
+    :raises InvalidRequest: it is empty, for example because its template rendered to nothing.
     """
-    usable = isinstance(wanted, str | int) and not isinstance(wanted, bool)
-    text = str(wanted).strip() if usable else ""
+    has_right_type = isinstance(given, str | int) and not isinstance(given, bool)
+    text = str(given).strip() if has_right_type else ""
     if text in {"", "None"}:
         raise InvalidRequest(
-            f"project is {wanted!r}; give an id or a name, and check what its template rendered to"
+            f"project is {given!r}; give an id or a name, and check what its template rendered to"
         )
     return text
 
 
 def looks_like_id(text: str) -> bool:
-    """Tell whether a text has the form of an id, so that reading it directly is worth a try."""
+    """Return whether a text has the form of an id, so that it is worth trying to read."""
     return bool(_ID.fullmatch(text))
 
 
 def find_project(name: str, projects: Iterable[Project]) -> Project:
-    """Find the one project of this id or exact name."""
-    candidates, by_id, by_name = _Candidates(), _Candidates(), _Candidates()
+    """Return the one project with this id or exact name; an id takes precedence.
+
+    :raises NotFound: there is none; the message lists the projects.
+    :raises InvalidRequest: several have this name.
+    """
+    first: list[str] = []  # there may be very many projects
+    by_id: list[Project] = []
+    by_name: list[Project] = []
+    count = 0
     for project in projects:
-        candidates.add(project)
+        count += 1
+        if count <= MAX_CANDIDATES:
+            first.append(project.title)
         if name == project.id:
-            by_id.add(project)
+            by_id.append(project)
         if name == project.name:
-            by_name.add(project)
-    found = by_id if by_id.count else by_name
-    if found.count == 1:
-        return found.first[0]
-    if found.count:
+            by_name.append(project)
+    found = by_id or by_name
+    if len(found) == 1:
+        return found[0]
+    if found:
+        titles = [project.title for project in found[:MAX_CANDIDATES]]
         raise InvalidRequest(
-            f"{found.count} BuildPixel projects are called {name!r}; give the id of one: {found}"
+            f"{len(found)} BuildPixel projects have the name {name!r}; give the id of one: "
+            f"{_list_titles(titles, len(found))}"
         )
-    raise NotFound(f"no BuildPixel project is called {name!r}; this token sees: {candidates}")
+    raise NotFound(
+        f"no BuildPixel project has the id or exact name {name!r}; this token can read: "
+        f"{_list_titles(first, count)}"
+    )
 
 
-class _Candidates:
-    """Some of very many projects, and how many there were."""
+def parse_selector(given: Any) -> Mapping[str, Any]:
+    """Return the ``build_setting`` that a Dag author gave as a mapping of fields.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[Project] = []
-
-    def add(self, project: Project) -> None:
-        self.count += 1
-        if self.count <= CANDIDATES_SHOWN:
-            self.first.append(project)
-
-    def __str__(self) -> str:
-        return _list_titles([project.title for project in self.first], self.count)
-
-
-def parse_selector(wanted: Any) -> Mapping[str, Any]:
-    """Read what a DAG author gave: fields, fields as templated JSON, or an id."""
-    if isinstance(wanted, Mapping):
-        return wanted
-    text = str(wanted or "").strip()
+    :param given: a mapping, a mapping as JSON text (from a template), or an id.
+    :raises InvalidRequest: the JSON text is invalid.
+    """
+    if isinstance(given, Mapping):
+        return given
+    text = str(given or "").strip()
     if text.startswith("{"):
         try:
-            return fields.mapping(json.loads(text), "a build setting's selector")
+            return fields.json_object(json.loads(text), "a build setting's selector")
         except ValueError:
-            raise InvalidRequest(f"build_setting is no JSON object: {text!r}") from None
+            raise InvalidRequest(f"build_setting is not a JSON object: {text!r}") from None
     return {"id": text} if text else {}
 
 
 def find_setting(selector: Mapping[str, Any], settings: Iterable[BuildSetting]) -> BuildSetting:
-    """Find the one build setting that has all the fields of the selector."""
+    """Return the one build setting that has all the fields of the selector.
+
+    :raises NotFound: none has them; the message lists the build settings.
+    :raises InvalidRequest: several have them, or the selector is empty.
+    """
     if not selector:
-        raise InvalidRequest("build_setting is empty; give an id or fields such as platform")
+        raise InvalidRequest("build_setting is empty; give an id, or fields such as platform")
     known = list(settings)
     found = [setting for setting in known if _matches(setting, selector)]
     if len(found) == 1:
         return found[0]
-    wanted = ", ".join(f"{key}={value!r}" for key, value in selector.items())
+    criteria = ", ".join(f"{key}={value!r}" for key, value in selector.items())
     listed = found or known
-    candidates = _list_titles([setting.title for setting in listed[:CANDIDATES_SHOWN]], len(listed))
+    candidates = _list_titles([setting.title for setting in listed[:MAX_CANDIDATES]], len(listed))
     if found:
         raise InvalidRequest(
-            f"{len(found)} build settings fit {wanted}; add a field or give an id: {candidates}"
+            f"{len(found)} build settings match {criteria}; add a field or give an id: {candidates}"
         )
-    raise NotFound(f"no build setting fits {wanted}; the project has: {candidates}")
+    raise NotFound(f"no build setting matches {criteria}; the project has: {candidates}")
 
 
 def _matches(setting: BuildSetting, selector: Mapping[str, Any]) -> bool:
@@ -111,17 +119,17 @@ def _matches(setting: BuildSetting, selector: Mapping[str, Any]) -> bool:
 
 
 def _normalized_key(key: str) -> str:
-    """Make buildType, build_type and buildtype one."""
+    """Return the key so that ``buildType``, ``build_type`` and ``buildtype`` are equal."""
     return str(key).replace("_", "").lower()
 
 
-def _same_value(have: Any, want: Any) -> bool:
-    """Compare as text, since a templated selector holds nothing else; null is not the text None."""
-    if isinstance(have, bool) or isinstance(want, bool):
-        return str(have).lower() == str(want).lower()
-    if isinstance(have, int | float | str) and isinstance(want, int | float | str):
-        return str(have) == str(want)
-    return bool(have == want)
+def _same_value(actual: Any, wanted: Any) -> bool:
+    """Compare values as text, because templates render to text; null is not the text ``None``."""
+    if isinstance(actual, bool) or isinstance(wanted, bool):
+        return str(actual).lower() == str(wanted).lower()
+    if isinstance(actual, int | float | str) and isinstance(wanted, int | float | str):
+        return str(actual) == str(wanted)
+    return bool(actual == wanted)
 
 
 def _list_titles(titles: list[str], count: int) -> str:

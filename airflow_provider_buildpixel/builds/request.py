@@ -1,4 +1,4 @@
-"""What a task writes down about its build, and how a later try goes on with it."""
+"""The build that a task requests, and which builds match it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-fA-F]{7,64}")
 
+HEADS_PREFIX = "refs/heads/"
+
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What a trigger request asks for."""
+    """The parameters of a trigger request."""
 
     project_id: str
     build_setting_id: str
@@ -31,7 +33,7 @@ class BuildRequest:
 
     @classmethod
     def from_json(cls, data: Any) -> BuildRequest | None:
-        """Read what :meth:`to_json` wrote; None for anything else."""
+        """Parse what :meth:`to_json` returned; return None for anything else."""
         if not isinstance(data, dict):
             return None
         known = {key: fields.text(data.get(key)) for key in cls.__dataclass_fields__}
@@ -40,11 +42,11 @@ class BuildRequest:
         return cls(**known)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
+        """Return the request as plain JSON."""
         return asdict(self)
 
     def matches(self, build: Build, setting: BuildSetting) -> bool:
-        """Tell whether a build has all that this request asks for, as far as both tell."""
+        """Return whether a build agrees with this request in every field that both have."""
         branch = self.branch or setting.branch_or_stream
         if branch and build.branch and not same_branch(branch, build.branch):
             return False
@@ -53,19 +55,21 @@ class BuildRequest:
         return self._same_setting(build) and same_commit(self.commit, build.commit)
 
     def may_match(self, build: Build, setting: BuildSetting) -> bool:
-        """Tell whether nothing surely speaks against this request having made that build.
+        """Return whether this request may have started that build, allowing for other spellings.
 
         BuildPixel may report a branch in another spelling, the commit of a tag, or another number
-        for a changelist that was not written as one.
+        for a changelist that was not written as a number.
         """
         branch = self.branch or setting.branch_or_stream
         if branch and build.branch and not may_be_same_branch(branch, build.branch):
             return False
-        want, have = self.changelist or "", build.changelist or ""
-        if want.isdecimal() and have.isdecimal() and want != have:
+        requested, reported = self.changelist or "", build.changelist or ""
+        if requested.isdecimal() and reported.isdecimal() and requested != reported:
             return False
-        hashes = all(_HASH.fullmatch(commit or "") for commit in (self.commit, build.commit))
-        if hashes and not same_commit(self.commit, build.commit):
+        both_are_hashes = all(
+            _HASH.fullmatch(commit or "") for commit in (self.commit, build.commit)
+        )
+        if both_are_hashes and not same_commit(self.commit, build.commit):
             return False
         return self._same_setting(build)
 
@@ -74,33 +78,30 @@ class BuildRequest:
             (self.project_id, build.project_id),
             (self.build_setting_id, build.build_setting_id),
         )
-        return all(have is None or want == have for want, have in pairs)
+        return all(reported is None or requested == reported for requested, reported in pairs)
 
 
-def same_commit(want: str | None, have: str | None) -> bool:
-    """Compare commits, either of which may be the first characters only."""
-    if not want or not have:
+def same_commit(requested: str | None, reported: str | None) -> bool:
+    """Return whether two commits agree; either may be abbreviated to its first characters."""
+    if not requested or not reported:
         return True
-    one, two = want.lower(), have.lower()
+    one, two = requested.lower(), reported.lower()
     return one.startswith(two) or two.startswith(one)
 
 
-HEADS_PREFIX = "refs/heads/"
-
-
 def same_branch(one: str, two: str) -> bool:
-    """Compare branches, each of which may be spelt as a Git reference."""
+    """Return whether two branches are the same; each may be written as a Git reference."""
     return one.removeprefix(HEADS_PREFIX) == two.removeprefix(HEADS_PREFIX)
 
 
 def may_be_same_branch(one: str, two: str) -> bool:
-    """Tell whether two names may be spellings of one branch or stream: the end of one is all."""
+    """Return whether one name equals the other, or is its last path components."""
     one, two = one.casefold(), two.casefold()
     return one == two or one.endswith(f"/{two}") or two.endswith(f"/{one}")
 
 
 def pending_build(dispatch: Dispatch, project_id: str, build_setting_id: str) -> Build:
-    """Give the build that a trigger request has just started, as far as its answer tells."""
+    """Return the build that a trigger request has just started, as far as its answer says."""
     return Build(
         dispatch.build_id,
         Status("pending"),

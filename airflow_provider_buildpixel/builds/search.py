@@ -1,4 +1,4 @@
-"""Finding a build that something else started: the newest that fits."""
+"""Finds a build that something else started: the newest one that matches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from airflow_provider_buildpixel.builds.request import same_commit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_buildpixel.api.endpoints import Call
-    from airflow_provider_buildpixel.api.model import Build, Page
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
+    from airflow_provider_buildpixel.api.model import Build
 
 
 @dataclass(frozen=True)
 class BuildQuery:
-    """The fields that a build must have; None fits all.
+    """The fields that a build must have; None matches any value.
 
     :param commit: the whole commit, or its first characters.
     """
@@ -30,19 +30,22 @@ class BuildQuery:
 
     @classmethod
     def from_json(cls, data: Any) -> BuildQuery:
-        """Read what :meth:`to_json` wrote."""
+        """Parse what :meth:`to_json` returned.
+
+        :raises InvalidRequest: the query would match any build.
+        """
         known = data if isinstance(data, dict) else {}
         found = cls(**{name: fields.text(known.get(name)) for name in cls.__dataclass_fields__})
         if found == cls():
-            raise InvalidRequest("nothing says which build to look for")
+            raise InvalidRequest("the query for a build has no fields; give at least one")
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
+        """Return the query as plain JSON."""
         return asdict(self)
 
-    def listed(self, status: str | None = None) -> Call[Page[Build]]:
-        """Give the list in which such a build would be."""
+    def list_call(self, status: str | None = None) -> Call[Page[Build]]:
+        """Return the call that lists such builds, of all statuses or of one."""
         return endpoints.list_builds(
             project_id=self.project_id,
             build_setting_id=self.build_setting_id,
@@ -51,45 +54,46 @@ class BuildQuery:
         )
 
     def matches(self, build: Build) -> bool:
-        """Tell whether a build has the fields; a commit that is not known yet may become it."""
+        """Return whether a build has the fields; a build without a commit matches no commit."""
         pairs = (
             (self.project_id, build.project_id),
             (self.build_setting_id, build.build_setting_id),
             (self.branch, build.branch),
         )
-        if any(want and have and want != have for want, have in pairs):
+        if any(wanted and actual and wanted != actual for wanted, actual in pairs):
             return False
         return not self.commit or (bool(build.commit) and same_commit(self.commit, build.commit))
 
-    def newest(self, builds: Iterable[Build]) -> Build | None:
-        """Give the newest build that fits; ids sort by creation."""
-        fitting = (build for build in builds if self.matches(build))
-        return max(fitting, key=lambda build: build.id, default=None)
+    def newest_match(self, builds: Iterable[Build]) -> Build | None:
+        """Return the newest build that matches; ids sort by creation."""
+        matching = (build for build in builds if self.matches(build))
+        return max(matching, key=lambda build: build.id, default=None)
 
     @property
     def title(self) -> str:
-        """Name what is looked for."""
+        """The query as text for a log."""
         known = ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value)
         return f"a build with {known}"
 
 
 class NewestMatch:
-    """One look through the list for the newest build that fits, no further than needed.
+    """Collects the newest matching build from the pages of a list, reading no more than needed.
 
-    :param seen: the newest id of an earlier sweep that found nothing; older ones do not matter.
+    :param known_newest_id: the newest id of an earlier search that found nothing; builds up to it
+        need not be read again.
     """
 
-    def __init__(self, search: BuildQuery, seen: str | None = None) -> None:
-        self._search = search
-        self._seen = seen
+    def __init__(self, query: BuildQuery, known_newest_id: str | None = None) -> None:
+        self._query = query
+        self._known_newest_id = known_newest_id
         self.found: Build | None = None
-        self.newest = seen
+        self.newest_id = known_newest_id
 
-    def take(self, page: tuple[Build, ...]) -> bool:
-        """Take a page; tell whether builds that are older than its last do not matter."""
-        best = self._search.newest(page)
+    def add_page(self, page: tuple[Build, ...]) -> bool:
+        """Add a page; return whether builds older than its last one are not needed."""
+        best = self._query.newest_match(page)
         if best is not None and (self.found is None or best.id > self.found.id):
             self.found = best
-        self.newest = max([*(build.id for build in page), self.newest or ""])
-        enough = max(self._seen or "", self.found.id if self.found else "")
-        return bool(page) and page[-1].id <= enough
+        self.newest_id = max([*(build.id for build in page), self.newest_id or ""])
+        needed_after = max(self._known_newest_id or "", self.found.id if self.found else "")
+        return bool(page) and page[-1].id <= needed_after

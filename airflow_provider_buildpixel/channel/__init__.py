@@ -1,1 +1,1 @@
-"""The live channel: what BuildPixel says over Socket.IO, and the connections that receive it."""
+"""The live channel: BuildPixel's Socket.IO events, and the connections that receive them."""

@@ -1,4 +1,4 @@
-"""The live channel of one event loop: many builds over one socket."""
+"""The live channel of an event loop: one connection for many builds."""
 
 from __future__ import annotations
 
@@ -6,110 +6,61 @@ import asyncio
 import random
 import time
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-
-import aiohttp
-import engineio
-import socketio
-from engineio import packet
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_buildpixel.api.aio import create_detached_task, new_session, ssl_context
 from airflow_provider_buildpixel.channel import events, reconnect
+from airflow_provider_buildpixel.channel.async_client import (
+    ERRORS,
+    AsyncConnectResult,
+    AsyncSocketClient,
+    close_client,
+)
 from airflow_provider_buildpixel.channel.socketio_options import (
-    CLOSE_TIMEOUT,
-    CONNECT_ERRORS,
     CONNECT_TIMEOUT,
-    KEEPALIVE,
     MAX_MESSAGE,
-    MAX_PINGS,
     OPTIONS,
-    PLAIN_TEXT,
-    ConnectResult,
-    clamp_ping_times,
-    release_client,
-    socketio_path,
+    connect_options,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import socketio
+
     from airflow_provider_buildpixel.api.settings import Settings
     from airflow_provider_buildpixel.channel.metrics import Metrics
 
 
-ERRORS = (*CONNECT_ERRORS, aiohttp.ClientError)
-JOINS_AT_ONCE = {reconnect.WEBSOCKET: (100, 0.0), reconnect.LONG_POLLING: (10, 0.05)}
-"""Rooms joined before the loop gets a turn, and its length: long posts of packets get lost."""
+JOIN_BATCHES = {reconnect.WEBSOCKET: (100, 0.0), reconnect.LONG_POLLING: (10, 0.05)}
+"""Rooms joined at once, and the seconds until the next batch: long posts of packets get lost."""
 
 YIELD_EVERY = 100
-"""Waits that are told of a loss before the loop gets a turn."""
-
-PACKETS_AT_ONCE = 50
-"""Packets after which the loop gets a turn: a server may send them faster than they are read."""
+"""Builds whose waits receive a disconnect before the event loop may run other tasks."""
 
 UNEXPECTED_ERROR_PAUSE = 60.0
-"""Seconds before the channel is tried again after an error that nobody foresaw."""
-
-
-class _AsyncConnectResult(ConnectResult):
-    """Keeps the attempt's websocket at hand, too."""
-
-    websocket: aiohttp.ClientWebSocketResponse | None = None
-
-    def open_websocket(self, *given: Any, **named: Any) -> aiohttp.ClientWebSocketResponse:
-        self.websocket = aiohttp.ClientWebSocketResponse(*given, **named)
-        connection = self.websocket.get_extra_info("socket")
-        for option in KEEPALIVE if connection is not None else ():
-            with suppress(OSError):  # of a connection that has just been lost
-                connection.setsockopt(*option)
-        return self.websocket
-
-
-class _AsyncEngine(engineio.AsyncClient):  # type: ignore[misc]  # theirs has no types
-    """Takes packets no faster than the loop's other tasks can bear."""
-
-    _taken = 0
-
-    async def _receive_packet(self, pkt: packet.Packet) -> None:
-        self._taken += 1
-        if self._taken % PACKETS_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        if pkt.packet_type == packet.PING and self.queue.qsize() > MAX_PINGS:
-            await self.queue.put(None)  # its own way to end a connection
-            return
-        await super()._receive_packet(pkt)
-
-    async def _trigger_event(self, event: str, *args: Any, **kwargs: Any) -> Any:
-        if event == "connect":
-            clamp_ping_times(self)
-        return await super()._trigger_event(event, *args, **kwargs)
-
-
-class _AsyncSocketClient(socketio.AsyncClient):  # type: ignore[misc]
-    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
-        return _AsyncEngine
+"""Seconds before the channel reconnects after an unexpected error."""
 
 
 class Listeners(Protocol):
-    """Who listens to which build."""
+    """The listeners to the events of builds."""
 
     def __contains__(self, build_id: object) -> bool: ...
 
     def builds(self) -> list[str]:
-        """Return the ids of all builds that somebody listens to."""
+        """Return the ids of all builds with a listener."""
 
     def publish(self, build_id: str, event: events.Event) -> None:
-        """Give an event to everybody who listens to a build."""
+        """Pass an event to all listeners of a build."""
 
     def over_rate_limit(self, build_id: str) -> bool:
         """Return whether an info line of a build exceeds the rate limit; count it as dropped."""
 
 
 class AsyncChannel:
-    """One Socket.IO connection for all builds of a token, held up by a supervising task.
+    """One Socket.IO connection for all builds of a token, kept open by a supervisor task.
 
-    It decides nothing: when and how to come back says :class:`reconnect.ReconnectPolicy`.
+    :class:`reconnect.ReconnectPolicy` decides when and how it reconnects.
     """
 
     def __init__(
@@ -125,41 +76,42 @@ class AsyncChannel:
         self._metrics = metrics
         self._jitter = jitter
         self._socket: socketio.AsyncClient | None = None
-        self._lost: events.Disconnected | None = None
-        self._down = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._last_disconnect: events.Disconnected | None = None
+        self._connection_lost = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
         self._transport = reconnect.WEBSOCKET
-        self._outbox: deque[tuple[str, str]] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        self._room_changes: deque[tuple[str, str]] = deque()
+        self._room_task: asyncio.Task[None] | None = None
 
     def subscribe(self, build_id: str, put: Callable[[events.Event], None], *, first: bool) -> None:
-        """Begin to listen to a build; the first subscription opens the connection.
+        """Start to listen to a build; the first subscription opens the connection.
 
-        :param put: takes what the subscriber has to know at once.
-        :param first: whether nobody listens to this build yet.
+        :param put: called with the current state of the connection, if it is known.
+        :param first: whether the build has no other listener.
         """
-        if self._task is None:
+        if self._supervisor is None:
             self._metrics.up = False
             self._start(0.0)
         elif self._socket is not None and first:
-            self._send("join:build", build_id)
+            self._change_room("join:build", build_id)
         elif self._socket is not None:
             put(events.Joined())
-        elif self._lost is not None:
-            put(self._lost)
+        elif self._last_disconnect is not None:
+            put(self._last_disconnect)
 
     def unsubscribe(self, build_id: str) -> None:
-        """Stop listening to a build for which nobody waits any more."""
+        """Stop listening to a build that has no waits any more."""
         if self._socket is not None:
-            self._send("leave:build", build_id)
+            self._change_room("leave:build", build_id)
 
     async def close(self) -> None:
-        """End the connection and its task."""
-        task, self._task = self._task, None
-        tasks = [ending for ending in (task, self._sender) if ending is not None]
-        for ending in tasks:
-            if not ending.cancelling():  # a loop that ends has done so: twice cuts its end short
-                ending.cancel()
+        """Close the connection and end the tasks."""
+        supervisor, self._supervisor = self._supervisor, None
+        tasks = [task for task in (supervisor, self._room_task) if task is not None]
+        for task in tasks:
+            # At the end of the loop all are cancelled already: a second time stops their clean-up.
+            if not task.cancelling():
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
@@ -168,7 +120,7 @@ class AsyncChannel:
             self._listeners.publish(build_id, events.Joined())
 
     async def _emit(self, event: str, build_id: str) -> bool:
-        """Emit, if there is a connection; one that falls meanwhile is the supervisor's affair."""
+        """Emit an event if connected; return whether it was sent. The supervisor handles a loss."""
         if self._socket is None:
             return False
         try:
@@ -177,120 +129,117 @@ class AsyncChannel:
             return False
         return True
 
-    def _send(self, event: str, build_id: str) -> None:
+    def _change_room(self, event: str, build_id: str) -> None:
         """Join or leave a room soon, in the order of the calls."""
-        self._outbox.append((event, build_id))
-        if self._sender is None or self._sender.done():
-            self._sender = create_detached_task(self._empty_outbox())
+        self._room_changes.append((event, build_id))
+        if self._room_task is None or self._room_task.done():
+            self._room_task = create_detached_task(self._send_room_changes())
 
-    async def _empty_outbox(self) -> None:
-        many, turn = JOINS_AT_ONCE[self._transport]
-        while self._outbox:
-            for _ in range(min(many, len(self._outbox))):
-                event, build_id = self._outbox.popleft()
+    async def _send_room_changes(self) -> None:
+        batch_size, pause = JOIN_BATCHES[self._transport]
+        while self._room_changes:
+            for _ in range(min(batch_size, len(self._room_changes))):
+                event, build_id = self._room_changes.popleft()
                 if event == "leave:build":
                     await self._emit(event, build_id)
                 elif build_id in self._listeners:
                     await self._join(build_id)
-            await asyncio.sleep(turn)
+            await asyncio.sleep(pause)
 
     def _start(self, pause: float) -> None:
-        self._task = create_detached_task(self._supervise(pause))
-        self._task.add_done_callback(self._ended)
+        self._supervisor = create_detached_task(self._supervise(pause))
+        self._supervisor.add_done_callback(self._on_supervisor_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Start again after an error that nobody foresaw; the loop's handler logs it."""
-        if self._task is not task or task.cancelled():
+    def _on_supervisor_done(self, task: asyncio.Task[None]) -> None:
+        """Restart after an unexpected error; the exception handler of the loop logs it."""
+        if self._supervisor is not task or task.cancelled():
             return
-        create_detached_task(self._fell(events.Disconnected("an unexpected error")))
+        create_detached_task(self._on_disconnected(events.Disconnected("an unexpected error")))
         self._start(UNEXPECTED_ERROR_PAUSE)
-        context = {"message": "BuildPixel's live channel", "exception": task.exception()}
+        message = "BuildPixel's live channel failed; it reconnects after a minute"
+        context = {"message": message, "exception": task.exception()}
         task.get_loop().call_exception_handler(context)
 
     async def _supervise(self, pause: float) -> None:
         policy = reconnect.ReconnectPolicy()
         while True:
             await asyncio.sleep(pause)
-            pause = await self._attempt(policy)
+            pause = await self._run_connection(policy)
             _raise_if_cancelled()
 
-    async def _attempt(self, policy: reconnect.ReconnectPolicy) -> float:
-        """Hold one connection from its start to its end; give the pause before the next."""
-        outcome = _AsyncConnectResult()
-        client = await self._client(outcome)
-        self._down.clear()
+    async def _run_connection(self, policy: reconnect.ReconnectPolicy) -> float:
+        """Run one connection from start to end; return the seconds before the next attempt."""
+        result = AsyncConnectResult()
+        client = await self._new_client(result)
+        self._connection_lost.clear()
         try:
             await self._connect(client, policy.transport)
             policy.connected()
-            since = time.monotonic()
+            connected_at = time.monotonic()
             await self._join_all(policy.transport)
-            await self._down.wait()
-            await self._fell(events.Disconnected("the connection was lost"))
-            return policy.dropped(self._jitter(), uptime=time.monotonic() - since)
+            await self._connection_lost.wait()
+            await self._on_disconnected(events.Disconnected("the connection was lost"))
+            return policy.dropped(self._jitter(), uptime=time.monotonic() - connected_at)
         except ERRORS as error:
-            await self._fell(events.Disconnected(outcome.failure(error)))
-            return policy.failed(self._jitter(), refused=outcome.refused)
+            await self._on_disconnected(events.Disconnected(result.failure(error)))
+            return policy.failed(self._jitter(), refused=result.refused)
         finally:
             self._socket = None
-            await _close_client(client, outcome.websocket)
+            await close_client(client, result.websocket)
 
     async def _connect(self, client: socketio.AsyncClient, transport: str) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await client.connect(
-                self._settings.base_url,
-                auth={"token": self._settings.token},
-                transports=[transport],
-                socketio_path=socketio_path(self._settings),
-                wait_timeout=CONNECT_TIMEOUT,
+                **connect_options(self._settings, transport), wait_timeout=CONNECT_TIMEOUT
             )
         _raise_if_cancelled()
-        # Whatever ends the library's reading ends the connection; it tells of the usual ends only.
-        client.eio.read_loop_task.add_done_callback(self._on_disconnect)
-        self._socket, self._lost, self._transport = client, None, transport
+        # The library reports only the usual ends of a connection: any end of its reading counts.
+        client.eio.read_loop_task.add_done_callback(self._on_connection_lost)
+        self._socket, self._last_disconnect, self._transport = client, None, transport
         self._metrics.up = True
         self._metrics.connects += 1
 
-    async def _fell(self, lost: events.Disconnected) -> None:
-        self._socket, self._lost = None, lost
-        self._outbox.clear()
+    async def _on_disconnected(self, event: events.Disconnected) -> None:
+        self._socket, self._last_disconnect = None, event
+        self._room_changes.clear()
         self._metrics.up = False
         self._metrics.drops += 1
         for count, build_id in enumerate(self._listeners.builds(), 1):
-            self._listeners.publish(build_id, lost)
+            self._listeners.publish(build_id, event)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     async def _join_all(self, transport: str) -> None:
-        many, turn = JOINS_AT_ONCE[transport]
+        batch_size, pause = JOIN_BATCHES[transport]
         for count, build_id in enumerate(self._listeners.builds(), 1):
             if build_id in self._listeners:
                 await self._join(build_id)
-            if count % many == 0:
-                await asyncio.sleep(turn)
+            if count % batch_size == 0:
+                await asyncio.sleep(pause)
 
-    async def _client(self, outcome: _AsyncConnectResult) -> socketio.AsyncClient:
-        extra: dict[str, Any] = {"max_msg_size": MAX_MESSAGE}
-        extra["ssl"] = await ssl_context(self._settings)
+    async def _new_client(self, result: AsyncConnectResult) -> socketio.AsyncClient:
+        websocket_options: dict[str, Any] = {"max_msg_size": MAX_MESSAGE}
+        websocket_options["ssl"] = await ssl_context(self._settings)
         if self._settings.proxy:
-            extra["proxy"] = self._settings.proxy
-        client = _AsyncSocketClient(
+            websocket_options["proxy"] = self._settings.proxy
+        client = AsyncSocketClient(
             **OPTIONS,
-            http_session=await new_session(self._settings, 2, outcome.open_websocket),
-            websocket_extra_options=extra,
+            http_session=await new_session(self._settings, 2, result.open_websocket),
+            websocket_extra_options=websocket_options,
         )
-        client.on("connect_error", outcome.connect_error)
-        client.on("disconnect", self._on_disconnect)
+        client.on("connect_error", result.connect_error)
+        client.on("disconnect", self._on_connection_lost)
         client.on("build:status", self._on_status)
         client.on("build:log", self._on_log)
         return client
 
-    def _on_disconnect(self, *_: Any) -> None:
-        self._down.set()
+    def _on_connection_lost(self, *_: Any) -> None:
+        self._connection_lost.set()
 
     def _on_status(self, *payload: Any) -> None:
         self._metrics.events["status"] += 1
-        if told := events.parse_status(*payload):
-            self._listeners.publish(told.build_id, told)
+        if hint := events.parse_status(*payload):
+            self._listeners.publish(hint.build_id, hint)
 
     def _on_log(self, *payload: Any) -> None:
         self._metrics.events["log"] += 1
@@ -305,50 +254,9 @@ class AsyncChannel:
 def _raise_if_cancelled() -> None:
     """Raise the cancellation that a library has swallowed.
 
-    ``asyncio.wait_for`` of Python 3.11 does so when what it waits for comes at the same moment, and
-    python-socketio waits with it: whoever cancelled the task would wait for its end for ever.
+    ``asyncio.wait_for`` of Python 3.11, which python-socketio uses, swallows it when its result
+    arrives at the same moment. Without this function the canceller would wait for the task forever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-async def _close_client(
-    client: socketio.AsyncClient, websocket: aiohttp.ClientWebSocketResponse | None
-) -> None:
-    """End a connection in any state, whatever the peer does, and give its session back.
-
-    :param websocket: the library forgets one whose handshake fails.
-    """
-    session = client.eio.http
-    try:
-        with suppress(*ERRORS):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                if client.eio.state == "connected" and client.eio.current_transport == "polling":
-                    await _send_close_packet(client.eio)
-                await client.disconnect()
-                if websocket is not None:
-                    await websocket.close()
-    finally:
-        release_client(client.eio)
-        client.eio.http = _ClosedSession()
-        if session is not None and not session.closed:
-            await session.close()
-
-
-class _ClosedSession:
-    """Takes the place of a closed session: for a late packet the library would open its own."""
-
-    closed = False
-
-    async def post(self, *_: Any, **__: Any) -> NoReturn:
-        raise aiohttp.ClientConnectionError("the connection was closed")
-
-    get = ws_connect = post
-
-
-async def _send_close_packet(engine: Any) -> None:
-    """End a long-polling connection; at a loop's end its own tasks no longer do."""
-    data = packet.Packet(packet.CLOSE).encode()
-    async with engine.http.post(engine.base_url, data=data, headers=PLAIN_TEXT):
-        pass

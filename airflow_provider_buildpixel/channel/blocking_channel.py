@@ -1,4 +1,4 @@
-"""The live channel of one build for blocking callers: one socket, one supervising thread."""
+"""The live channel of one build for blocking callers: one connection, one supervisor thread."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from websocket import WebSocket, WebSocketException
 from airflow_provider_buildpixel.api.sessions import HandshakeSession
 from airflow_provider_buildpixel.channel import events, reconnect
 from airflow_provider_buildpixel.channel.socketio_options import (
+    CLOSE_POST,
     CLOSE_TIMEOUT,
     CONNECT_ERRORS,
     CONNECT_TIMEOUT,
@@ -26,11 +27,10 @@ from airflow_provider_buildpixel.channel.socketio_options import (
     MAX_MESSAGE,
     MAX_PINGS,
     OPTIONS,
-    PLAIN_TEXT,
     ConnectResult,
     clamp_ping_times,
+    connect_options,
     release_client,
-    socketio_path,
 )
 
 if TYPE_CHECKING:
@@ -41,25 +41,24 @@ if TYPE_CHECKING:
 
 ERRORS = (*CONNECT_ERRORS, requests.RequestException, WebSocketException)
 MAX_QUEUED_LINES = 20_000
-"""Log lines that may wait to be written; a build that logs faster than Airflow loses the rest."""
-
+"""Log lines that may be queued; if a build logs faster than Airflow writes, the rest is dropped."""
 
 READER_CHECK_INTERVAL = 5.0
-"""Seconds between two looks at whether the connection is still read from."""
+"""Seconds between two checks that the reading thread is alive."""
 
 CONNECT_CHECK_INTERVAL = 0.25
-"""Seconds between two looks at whether there is still somebody to answer."""
+"""Seconds between two checks that the server can still answer a connect request."""
 
 MAX_QUEUED_HINTS = 100
-"""Events of a status that may wait: each makes a read due, and one read serves them all."""
+"""Status hints that may be queued: one read answers all of them."""
 
 
 class _InlineEngine(engineio.Client):
-    """Runs handlers on the reading thread: in order, and without a thread for each event."""
+    """Runs event handlers on the reading thread: in order, and without a thread for each event."""
 
     def _receive_packet(self, pkt: packet.Packet) -> None:
         if pkt.packet_type == packet.PING and self.queue.qsize() > MAX_PINGS:
-            self.queue.put(None)  # its own way to end a connection
+            self.queue.put(None)  # as the library itself ends a connection
             return
         super()._receive_packet(pkt)
 
@@ -71,25 +70,25 @@ class _InlineEngine(engineio.Client):
 
 
 class _BoundedWebSocket(WebSocket):
-    """Reads no message that is longer than one of BuildPixel's could be."""
+    """Refuses messages that are longer than any message of BuildPixel."""
 
-    _came = 0
+    _received = 0
 
     def _recv(self, bufsize: int) -> Any:
         data = super()._recv(bufsize)  # type: ignore[no-untyped-call]
-        self._came += len(data)
-        if self._came > MAX_MESSAGE:
+        self._received += len(data)
+        if self._received > MAX_MESSAGE:
             raise WebSocketException(f"a message of more than {MAX_MESSAGE} bytes")
         return data
 
     def recv(self) -> Any:
         """Read a message."""
-        self._came = 0
+        self._received = 0
         return super().recv()
 
 
 class _SocketClient(socketio.Client):
-    """Keeps its websocket at hand from the first moment; the library forgets one that fails."""
+    """Stores its websocket from the start; the library forgets one whose handshake fails."""
 
     websocket: WebSocket | None = None
 
@@ -97,12 +96,12 @@ class _SocketClient(socketio.Client):
         return _InlineEngine
 
     def open_websocket(self, **options: Any) -> WebSocket:
-        """Make the websocket, as the library's own class would."""
+        """Return the websocket; called in place of the library's own class."""
         self.websocket = _BoundedWebSocket(**options)
         return self.websocket
 
     def abort(self) -> None:
-        """Wake whoever reads or writes; safe from any thread and in any state."""
+        """Interrupt all reads and writes; safe from any thread and in any state."""
         sock = self.websocket.sock if self.websocket is not None else None
         if sock is not None:
             with suppress(OSError):
@@ -110,9 +109,9 @@ class _SocketClient(socketio.Client):
 
 
 class BlockingChannel:
-    """Events of one build, in order; lost connections come back by themselves.
+    """Queues the events of one build in order, and reconnects by itself.
 
-    :param enabled: False gives a feed that never says anything.
+    :param enabled: False for a channel without a connection and without events.
     """
 
     def __init__(
@@ -127,157 +126,154 @@ class BlockingChannel:
         self._build_id = build_id
         self._jitter = jitter
         self._events: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
-        self._left_out = self._hints = 0
+        self._dropped_lines = self._queued_hints = 0
         self._stop = threading.Event()
-        self._down = threading.Event()
-        self._answered = threading.Event()
+        self._connection_lost = threading.Event()
+        self._connect_answered = threading.Event()
         self._socket: _SocketClient | None = None
         if enabled:
-            threading.Thread(target=self._supervise, name="buildpixel-feed", daemon=True).start()
+            threading.Thread(target=self._supervise, name="buildpixel-channel", daemon=True).start()
 
     def get(self, seconds: float) -> events.Event | None:
-        """Give the next event, None if none came in so many seconds."""
+        """Return the next event; None if none comes within the time."""
         try:
             event = self._events.get(timeout=max(0.0, seconds))
         except queue.Empty:
             return None
         if isinstance(event, events.StatusHint):
-            self._hints -= 1
+            self._queued_hints -= 1
         return event
 
     def close(self) -> None:
-        """End the connection; a peer that is silent does not hold this up.
+        """End the connection, without waiting for the peer.
 
-        The supervising thread tidies up, so that no two threads do.
+        Only the supervisor thread cleans up, so that two threads never do it at the same time.
         """
         self._stop.set()
-        self._down.set()
-        self._answered.set()
+        self._connection_lost.set()
+        self._connect_answered.set()
         if self._socket is not None:
             self._socket.abort()
 
     def _supervise(self) -> None:
         policy = reconnect.ReconnectPolicy()
         while not self._stop.is_set():
-            pause = self._attempt(policy)
+            pause = self._run_connection(policy)
             self._stop.wait(pause)
 
-    def _attempt(self, policy: reconnect.ReconnectPolicy) -> float:
-        """Hold one connection from its start to its end; give the pause before the next."""
-        outcome = ConnectResult()
-        self._socket = client = self._client(outcome)
-        limit = threading.Timer(CONNECT_TIMEOUT, client.abort)
-        limit.daemon = True
-        limit.start()
+    def _run_connection(self, policy: reconnect.ReconnectPolicy) -> float:
+        """Run one connection from start to end; return the seconds before the next attempt."""
+        result = ConnectResult()
+        self._socket = client = self._new_client(result)
+        timeout = threading.Timer(CONNECT_TIMEOUT, client.abort)
+        timeout.daemon = True
+        timeout.start()
         try:
             self._connect(client, policy.transport)
         except ERRORS as error:
-            self._events.put(events.Disconnected(outcome.failure(error)))
+            self._events.put(events.Disconnected(result.failure(error)))
             _close_client(client)
-            return policy.failed(self._jitter(), refused=outcome.refused)
+            return policy.failed(self._jitter(), refused=result.refused)
         finally:
-            limit.cancel()
+            timeout.cancel()
         policy.connected()
-        since = time.monotonic()
-        reading = client.eio.read_loop_task
-        # The library tells of the usual ends only; whatever ends its reading ends the connection.
-        while not self._down.wait(READER_CHECK_INTERVAL) and reading.is_alive():
+        connected_at = time.monotonic()
+        reader = client.eio.read_loop_task
+        # The library reports only the usual ends of a connection: any end of its reading counts.
+        while not self._connection_lost.wait(READER_CHECK_INTERVAL) and reader.is_alive():
             pass
         _close_client(client)
         self._events.put(events.Disconnected("the connection was lost"))
-        return policy.dropped(self._jitter(), uptime=time.monotonic() - since)
+        return policy.dropped(self._jitter(), uptime=time.monotonic() - connected_at)
 
     def _connect(self, client: _SocketClient, transport: str) -> None:
-        self._down.clear()
-        self._answered.clear()
+        self._connection_lost.clear()
+        self._connect_answered.clear()
         if self._stop.is_set():
-            self._down.set()
+            self._connection_lost.set()
             return
         client.connect(
-            self._settings.base_url,
-            auth={"token": self._settings.token},
-            transports=[transport],
-            socketio_path=socketio_path(self._settings),
-            wait=False,  # the library would go on waiting over a connection that has ended
+            **connect_options(self._settings, transport),
+            wait=False,  # the library would keep waiting after the connection has ended
         )
         self._wait_for_answer(client)
         client.emit("join:build", {"buildId": self._build_id})
         self._events.put(events.Joined())
 
     def _wait_for_answer(self, client: _SocketClient) -> None:
-        """Wait until the token is taken, refused, or nobody is there any more to do either."""
+        """Wait until the token is accepted or refused, or no answer can come any more."""
         until = time.monotonic() + CONNECT_TIMEOUT
-        reading = client.eio.read_loop_task
-        while not client.namespaces and not self._answered.wait(CONNECT_CHECK_INTERVAL):
-            over = self._stop.is_set() or not reading.is_alive() or time.monotonic() > until
-            if over:
+        reader = client.eio.read_loop_task
+        while not client.namespaces and not self._connect_answered.wait(CONNECT_CHECK_INTERVAL):
+            if self._stop.is_set() or not reader.is_alive() or time.monotonic() > until:
                 break
-        if self._answered.is_set() and not client.namespaces and not self._stop.is_set():
-            client.disconnect()  # as the library itself ends a connection that was refused
+        if self._connect_answered.is_set() and not client.namespaces and not self._stop.is_set():
+            client.disconnect()  # as the library itself ends a refused connection
         if not client.namespaces:
-            raise socketio.exceptions.ConnectionError("the connection was not taken")
+            raise socketio.exceptions.ConnectionError("the connection was not accepted")
 
-    def _client(self, outcome: ConnectResult) -> _SocketClient:
+    def _new_client(self, result: ConnectResult) -> _SocketClient:
         session = HandshakeSession()
         session.verify = self._settings.verify
         if self._settings.proxy:
             session.proxies = {"http": self._settings.proxy, "https": self._settings.proxy}
-            session.trust_env = False  # else the environment's proxy would win
+            session.trust_env = False  # otherwise the proxy of the environment has priority
         client = _SocketClient(**OPTIONS, http_session=session)
         client.eio.websocket_extra_options |= {
             "skip_utf8_validation": True,
             "sockopt": KEEPALIVE,
-            "redirect_limit": 0,  # the token goes where the connection says
+            "redirect_limit": 0,  # the token must reach no other host
             "class_": client.open_websocket,
         }
-        client.on("connect", self._answered.set)
-        client.on("connect_error", lambda *reason: self._refused(outcome, *reason))
-        client.on("disconnect", self._on_disconnect)
+        client.on("connect", self._connect_answered.set)
+        client.on("connect_error", lambda *reason: self._on_connect_error(result, *reason))
+        client.on("disconnect", self._on_connection_lost)
         client.on("build:status", self._on_status)
         client.on("build:log", self._on_log)
         return client
 
-    def _refused(self, outcome: ConnectResult, *reason: Any) -> None:
-        outcome.connect_error(*reason)
-        self._answered.set()
+    def _on_connect_error(self, result: ConnectResult, *reason: Any) -> None:
+        result.connect_error(*reason)
+        self._connect_answered.set()
 
-    def _on_disconnect(self, *_: Any) -> None:
-        self._down.set()
+    def _on_connection_lost(self, *_: Any) -> None:
+        self._connection_lost.set()
 
     def _on_status(self, *payload: Any) -> None:
-        told = events.parse_status(*payload)
-        if told is None or told.build_id != self._build_id or self._hints >= MAX_QUEUED_HINTS:
+        hint = events.parse_status(*payload)
+        if hint is None or hint.build_id != self._build_id:
             return
-        self._hints += 1
-        self._put(told)
+        if self._queued_hints < MAX_QUEUED_HINTS:
+            self._queued_hints += 1
+            self._put(hint)
 
     def _on_log(self, *payload: Any) -> None:
-        line = events.parse_log(*payload)
-        if line is None or line.build_id != self._build_id:
+        event = events.parse_log(*payload)
+        if event is None or event.build_id != self._build_id:
             return
-        share = 2 if line.line.level == "error" else 1
+        share = 2 if event.line.level == "error" else 1
         if self._events.qsize() < share * MAX_QUEUED_LINES:
-            self._put(line)
+            self._put(event)
         else:
-            self._left_out += 1
+            self._dropped_lines += 1
 
     def _put(self, event: events.Event) -> None:
         """Add an event, after the number of lines that were dropped before it."""
-        if self._left_out:
-            left_out, self._left_out = self._left_out, 0
-            self._events.put(events.LinesDropped(left_out))
+        if self._dropped_lines:
+            dropped, self._dropped_lines = self._dropped_lines, 0
+            self._events.put(events.LinesDropped(dropped))
         self._events.put(event)
 
 
 def _close_client(client: _SocketClient) -> None:
-    """End a connection in any state, whatever the peer does, and everything that it holds."""
+    """Close a connection in any state, whatever the peer does, and release its resources."""
     client.abort()
     if client.eio.state == "connected" and client.eio.current_transport == "polling":
         _send_close_packet(client.eio)
     with suppress(*ERRORS):
         client.eio.disconnect(abort=True)
     if client.eio.queue is not None:
-        # Its own end mark can be taken by the writing thread too early, which then waits for 30 s.
+        # The writing thread may take the library's own end mark too early, and then wait for 30 s.
         client.eio.queue.put(None)
     if client.websocket is not None:
         client.websocket.shutdown()  # type: ignore[no-untyped-call]
@@ -286,11 +282,6 @@ def _close_client(client: _SocketClient) -> None:
 
 
 def _send_close_packet(engine: engineio.Client) -> None:
-    """End a long-polling connection: the server then answers the read that is under way."""
+    """End a long-polling connection: the server then answers the pending read."""
     with suppress(requests.RequestException):
-        engine.http.post(
-            engine.base_url,
-            data=packet.Packet(packet.CLOSE).encode(),
-            headers=PLAIN_TEXT,
-            timeout=CLOSE_TIMEOUT,
-        )
+        engine.http.post(engine.base_url, **CLOSE_POST, timeout=CLOSE_TIMEOUT)

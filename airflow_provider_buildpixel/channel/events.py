@@ -1,4 +1,4 @@
-"""What the live channel says, as values. All of it is rumour: REST is the truth."""
+"""The events of the live channel. All of them are hints: only REST is reliable."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_buildpixel.builds.logs import LogLine
 
 @dataclass(frozen=True)
 class Joined:
-    """The build's room was joined (anew): what happened before is not replayed."""
+    """The channel joined the build's room; the server does not replay earlier events."""
 
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The channel is down, or could not be had."""
+    """The channel is disconnected, or failed to connect."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class StatusHint:
-    """The channel says that the build's status changed; None if it does not say to what."""
+    """The build's status changed; ``status`` is None if the event does not contain it."""
 
     build_id: str
     status: Status | None = None
@@ -32,7 +32,7 @@ class StatusHint:
 
 @dataclass(frozen=True)
 class LogEvent:
-    """The channel brought a line of the build's log."""
+    """A line of the build's log."""
 
     build_id: str
     line: LogLine
@@ -40,7 +40,7 @@ class LogEvent:
 
 @dataclass(frozen=True)
 class LinesDropped:
-    """So many log lines were dropped on the way, as they came faster than they were written."""
+    """The number of log lines that were dropped, as they came faster than they were handled."""
 
     lines: int
 
@@ -49,7 +49,7 @@ Event = Joined | Disconnected | StatusHint | LogEvent | LinesDropped
 
 
 def parse_status(*payload: Any) -> StatusHint | None:
-    """Read the arguments of a ``build:status`` event; None if it names no build."""
+    """Return the event from the arguments of ``build:status``; None if there is no build id."""
     data = _payload(payload)
     build_id = fields.text(data.get("buildId"))
     if not build_id:
@@ -61,15 +61,15 @@ def parse_status(*payload: Any) -> StatusHint | None:
 
 
 def parse_log(*payload: Any) -> LogEvent | None:
-    """Read the arguments of a ``build:log`` event; None if it names no build or has no text."""
+    """Return the event from the arguments of ``build:log``; None without build id or text."""
     data = _payload(payload)
     build_id = fields.text(data.get("buildId"))
-    found = LogLine.from_json(data)
-    return LogEvent(build_id, found) if build_id and found else None
+    line = LogLine.from_json(data)
+    return LogEvent(build_id, line) if build_id and line else None
 
 
 def is_info_line(*payload: Any) -> bool:
-    """Tell, at little cost, a ``build:log`` event that says ``info`` of itself."""
+    """Return whether a ``build:log`` event has level ``info``, without parsing the rest of it."""
     return bool(payload) and isinstance(payload[0], dict) and payload[0].get("level") == "info"
 
 
@@ -81,6 +81,6 @@ TOKEN_REFUSALS = ("invalid_token", "unauthorized", "insufficient_scope", "forbid
 
 
 def token_refused(reason: Any) -> bool:
-    """Tell from a ``connect_error`` whether it was the token, so that trying again is vain."""
+    """Return whether a ``connect_error`` refuses the token, so that a retry cannot help."""
     text = str(reason.get("message", reason) if isinstance(reason, dict) else reason).lower()
     return any(name in text for name in TOKEN_REFUSALS)

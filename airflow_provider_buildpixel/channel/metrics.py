@@ -1,4 +1,4 @@
-"""What a hub counts of itself, for whoever reports it somewhere."""
+"""The metrics of a monitor: what it counts between two reports."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ if TYPE_CHECKING:
 
 @dataclass
 class Metrics:
-    """Counts since the last report; counting is cheap, reporting need not be.
+    """Counts since the last report, and the current state.
 
-    :param requests: by route and HTTP status, ``none`` where there was no answer.
-    :param events: of the channel, by kind.
-    :param connects: how often the channel came up.
-    :param drops: how often it fell, or could not be had.
-    :param lines_left_out: of live logs.
-    :param waited: seconds of each wait that ended, by how.
-    :param queued: seconds for which each build was seen in the queue.
-    :param waits: how many there are now.
-    :param up: whether the channel stands; None if nobody wants it.
+    :param requests: requests by route and HTTP status, ``none`` if there was no answer.
+    :param events: events of the channel by kind.
+    :param connects: how often the channel connected.
+    :param drops: how often it disconnected or failed to connect.
+    :param lines_dropped: lines of live logs that were not reported.
+    :param wait_times: status and seconds of each wait that ended.
+    :param queue_times: seconds that each build was seen in the queue.
+    :param waits: how many waits there are now.
+    :param up: whether the channel is connected; None if no wait uses it.
     """
 
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     connects: int = 0
     drops: int = 0
-    lines_left_out: int = 0
-    waited: list[tuple[str, float]] = field(default_factory=list)
-    queued: list[float] = field(default_factory=list)
+    lines_dropped: int = 0
+    wait_times: list[tuple[str, float]] = field(default_factory=list)
+    queue_times: list[float] = field(default_factory=list)
     waits: int = 0
     up: bool | None = None
 
-    def request(self, route: str, error: BuildPixelError | None) -> None:
+    def count_request(self, route: str, error: BuildPixelError | None) -> None:
         """Count a request."""
         status = 200 if error is None else error.status_code
         self.requests[route, str(status or "none").lower()] += 1
 
     @property
-    def counted(self) -> bool:
+    def has_counts(self) -> bool:
         """Whether anything was counted since the last report."""
-        totals = self.connects, self.drops, self.lines_left_out
-        return any((self.requests, self.events, self.waited, self.queued, *totals))
+        totals = self.connects, self.drops, self.lines_dropped
+        return any((self.requests, self.events, self.wait_times, self.queue_times, *totals))
 
-    def clear(self) -> None:
-        """Begin again; what is a state and no count stays."""
+    def reset_counts(self) -> None:
+        """Set all counts to zero; the state stays."""
         self.requests.clear()
         self.events.clear()
-        self.connects = self.drops = self.lines_left_out = 0
-        self.waited.clear()
-        self.queued.clear()
+        self.connects = self.drops = self.lines_dropped = 0
+        self.wait_times.clear()
+        self.queue_times.clear()
 
 
 def discard_metrics(_: Metrics) -> None:
-    """Report nothing."""
+    """Report the metrics nowhere."""

@@ -1,4 +1,4 @@
-"""What the live channel says, as values. All of it is rumour: REST is the truth."""
+"""When and how the live channel reconnects."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from airflow_provider_buildpixel.api.retry import backoff
 WEBSOCKET, LONG_POLLING = "websocket", "polling"
 
 REFUSED_PAUSE = 60.0
-"""Seconds before a refused token is shown again on the channel: REST settles what it is worth."""
-
+"""Seconds before a refused token is tried on the channel again: REST decides if it is valid."""
 
 STABLE_AFTER = 30.0
-"""Seconds that a channel must stand before its fall counts as the first."""
+"""Seconds after which a connection counts as stable, and its loss as a first failure."""
 
 
 class ReconnectPolicy:
-    """How the channel is brought back: when, and over which transport.
+    """Decides when the channel reconnects, and over which transport.
 
-    Websocket first; where that fails, as behind some corporate proxies, long-polling next; then
-    a pause that doubles. Meanwhile the watch polls over REST.
+    Websocket comes first; where it fails, for example behind some corporate proxies, long-polling
+    is next; then follows a pause that doubles. Meanwhile waits poll over REST.
+
+    :param cap: longest pause in seconds.
     """
 
     def __init__(self, cap: float = 60.0) -> None:
         self._cap = cap
         self._failures = 0
-        self._unproven = 0
+        self._earlier_failures = 0
         self.transport = WEBSOCKET
 
     def connected(self) -> None:
-        """Take note that the channel stands."""
-        self._unproven, self._failures = self._failures, 0
+        """Note that the channel is connected."""
+        self._earlier_failures, self._failures = self._failures, 0
 
     def failed(self, jitter: float, *, refused: bool = False) -> float:
-        """Take note of a failed attempt, choose the next transport, give the pause before it."""
+        """Choose the transport after a failed attempt; return the seconds before the next one."""
         if refused:
             self.transport = WEBSOCKET
             return REFUSED_PAUSE * (1 + jitter / 10)
@@ -46,12 +47,12 @@ class ReconnectPolicy:
         return backoff(self._failures, jitter, cap=self._cap)
 
     def dropped(self, jitter: float, *, uptime: float = inf) -> float:
-        """Take note that a standing channel fell, give the pause before coming back.
+        """Choose the transport after a lost connection; return the seconds before the next one.
 
-        :param stood: seconds that it stood; one that falls at once comes back ever more slowly.
+        :param uptime: seconds that the connection lasted; the pause grows while they are short.
         """
         self.transport = WEBSOCKET
         if uptime < STABLE_AFTER:
-            self._failures = max(self._failures, self._unproven)
+            self._failures = max(self._failures, self._earlier_failures)
         self._failures += 1
         return backoff(self._failures - 1, jitter, first=0.2, cap=self._cap)

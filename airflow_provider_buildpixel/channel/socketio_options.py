@@ -1,4 +1,4 @@
-"""What both shells must know about python-socketio."""
+"""Options of, and limits for, python-socketio, for both channels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import engineio.base_client
 import engineio.exceptions
+import engineio.packet
 import engineio.payload
 import socketio.exceptions
 import socketio.packet
 
 from airflow_provider_buildpixel.api.http_messages import parse_json
-from airflow_provider_buildpixel.api.text import shown
+from airflow_provider_buildpixel.api.text import safe_text
 from airflow_provider_buildpixel.channel.events import token_refused
 
 if TYPE_CHECKING:
@@ -28,21 +29,22 @@ CONNECT_TIMEOUT = 15.0
 """Seconds for one attempt to connect, handshakes included."""
 
 CLOSE_TIMEOUT = 2.0
+"""Seconds to close a connection."""
 
 MAX_MESSAGE = 2**20
-"""Bytes of one message of a websocket; Socket.IO's own servers take no more from their clients."""
+"""Bytes of one websocket message; Socket.IO's own servers accept no more from their clients."""
 
 MAX_PINGS = 100
-"""Answers to pings that may wait to be sent, before a server that does not read is left."""
+"""Queued answers to pings after which the connection to a server that does not read is closed."""
 
 PING_TIMES = 1.0, 300.0
-"""Seconds between which a server's pings and their patience must be, whatever it announces."""
+"""Minimum and maximum seconds of a server's ping interval and timeout; others are clamped."""
 
 _KEEPALIVE_VALUES = {
-    "TCP_KEEPIDLE": 10,  # seconds of silence before the first probe,
-    "TCP_KEEPINTVL": 4,  # and from each to the next,
-    "TCP_KEEPCNT": 3,  # of which so many may stay without an answer
-    "TCP_USER_TIMEOUT": 22_000,  # milliseconds for which what was sent may
+    "TCP_KEEPIDLE": 10,  # seconds of silence before the first probe
+    "TCP_KEEPINTVL": 4,  # seconds between two probes
+    "TCP_KEEPCNT": 3,  # probes without an answer before the connection is closed
+    "TCP_USER_TIMEOUT": 22_000,  # milliseconds that sent data may stay unacknowledged
 }
 
 KEEPALIVE: list[tuple[int, int, int]] = [
@@ -53,25 +55,30 @@ KEEPALIVE: list[tuple[int, int, int]] = [
         if hasattr(socket, name)
     ),
 ]
-"""Options by which the system notices within 22 s that the other machine is gone.
+"""Socket options by which the system detects within 22 s that the other machine is gone.
 
-Pings of our own would do so too, but at the cost of twice as many turns of an idle loop. A server
-that is there and silent is left after its own pings' interval and patience.
+Pings from our side would detect it too, but would double the wake-ups of an idle loop. The
+connection to a server that is reachable but silent ends after the server's own ping interval and
+timeout.
 """
 
-PLAIN_TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
-"""Headers of a post of packets."""
+CLOSE_POST = {
+    "data": engineio.packet.Packet(engineio.packet.CLOSE).encode(),
+    "headers": {"Content-Type": "text/plain; charset=UTF-8"},
+}
+"""Body and headers of the POST that ends a long-polling connection."""
 
-# The library's own loggers print packets, and with them the token, at INFO.
+# The library logs packets, and with them the token, at INFO.
 LOGGER = logging.getLogger("airflow_provider_buildpixel.socketio")
 LOGGER.setLevel(logging.ERROR)
 
-# A burst of log lines over long-polling is one payload of many packets; the library's 16 drop it.
+# A burst of log lines over long-polling is one payload of many packets; the library would drop a
+# payload of more than 16.
 engineio.payload.Payload.max_decode_packets = max(
     engineio.payload.Payload.max_decode_packets, 100_000
 )
 
-# What connect() was seen to raise: its own errors, and what a broken handshake makes of them.
+# What connect() raises: its own errors, and what broken handshakes were seen to cause.
 CONNECT_ERRORS = (
     socketio.exceptions.SocketIOError,
     engineio.exceptions.EngineIOError,
@@ -85,65 +92,63 @@ CONNECT_ERRORS = (
 )
 
 EVENTS = ("build:status", "build:log")
-"""What BuildPixel emits; a server's other events are not even looked at."""
+"""The events that BuildPixel emits; others are ignored without parsing."""
 
 CONNECTION_PACKETS: dict[int, type] = {
     socketio.packet.CONNECT: dict,
     socketio.packet.DISCONNECT: object,
 }
-"""Packets about the connection, and what they may carry."""
+"""Packets about the connection, with the type of their data."""
 
 
 class BoundedJson:
-    """What the library reads JSON with: as everything else is, within bounds."""
+    """The JSON module of the library, with the limits that all our parsing has."""
 
     @staticmethod
     def loads(text: str) -> Any:
-        """Read."""
+        """Parse."""
         return parse_json(text.encode(errors="surrogatepass"))
 
     @staticmethod
-    def dumps(data: Any, **how: Any) -> str:
-        """Write."""
-        return json.dumps(data, **how)
+    def dumps(data: Any, **options: Any) -> str:
+        """Serialize."""
+        return json.dumps(data, **options)
 
 
-class BoundedPacket(socketio.packet.Packet):  # type: ignore[misc]  # theirs has no types
-    """Reads what a server sends; what makes no sense becomes an event that nobody hears.
+class BoundedPacket(socketio.packet.Packet):  # type: ignore[misc]  # the library has no types
+    """Parses what a server sends; an invalid packet becomes an event without a handler.
 
-    The library would raise wherever it happens to be, keep the parts of a binary event for as long
-    as it lacks one, remember every namespace, and answer every event that asks for it.
+    Without this class the library raises in the middle of its work, keeps the parts of a binary
+    event as long as one is missing, remembers every namespace, and acknowledges every event on
+    request.
     """
 
     json = BoundedJson
 
     def decode(self, encoded_packet: Any) -> int:
-        """Read a packet; there never is an attachment to come."""
+        """Parse a packet; return 0, as no attachment is ever expected."""
         attachments = -1
         with suppress(ValueError, TypeError, LookupError):
             attachments = super().decode(encoded_packet)
-        found: Any = self
-        if attachments or found.namespace not in {None, "/"} or not _known(*_content(found)):
+        packet: Any = self
+        other_namespace = packet.namespace not in {None, "/"}
+        if attachments or other_namespace or not _is_known(packet.packet_type, packet.data):
             self.packet_type, self.data = socketio.packet.EVENT, ["unknown"]
         self.namespace = self.id = None
         return 0
 
 
-def _content(found: Any) -> tuple[Any, Any]:
-    return found.packet_type, found.data
-
-
-def _known(kind: int, data: Any) -> bool:
-    if kind == socketio.packet.EVENT:
+def _is_known(packet_type: int, data: Any) -> bool:
+    if packet_type == socketio.packet.EVENT:
         return isinstance(data, list) and bool(data) and data[0] in EVENTS
-    if kind == socketio.packet.CONNECT_ERROR:
+    if packet_type == socketio.packet.CONNECT_ERROR:
         return True
-    content = CONNECTION_PACKETS.get(kind)
-    return content is not None and (data is None or isinstance(data, content))
+    data_type = CONNECTION_PACKETS.get(packet_type)
+    return data_type is not None and (data is None or isinstance(data, data_type))
 
 
 def clamp_ping_times(engine: Any) -> None:
-    """Keep the rhythm that a server announces for its pings within reason."""
+    """Limit the ping interval and timeout that a server has announced."""
     engine.ping_interval = _clamped(engine.ping_interval)
     engine.ping_timeout = _clamped(engine.ping_timeout)
 
@@ -154,7 +159,7 @@ def _clamped(seconds: float) -> float:
 
 
 OPTIONS: dict[str, Any] = {
-    "reconnection": False,  # ours is in channel.reconnect.ReconnectPolicy: the library's gives up too easily
+    "reconnection": False,  # ReconnectPolicy decides; the library gives up too early
     "handle_sigint": False,  # the process belongs to Airflow
     "logger": LOGGER,
     "engineio_logger": LOGGER,
@@ -164,34 +169,41 @@ OPTIONS: dict[str, Any] = {
 
 
 class ConnectResult:
-    """What became of one attempt to connect, as its handlers saw it."""
+    """The result of one attempt to connect, as its handlers received it."""
 
     def __init__(self) -> None:
         self.reason = ""
         self.refused = False
 
     def connect_error(self, *reason: Any) -> None:
-        """Keep the reason: the exception of ``connect`` does not carry it."""
-        said = reason[0] if reason else ""
-        self.refused = token_refused(said)
-        self.reason = str(said.get("message", "") if isinstance(said, dict) else said)
+        """Store the reason, which the exception of ``connect`` does not contain."""
+        error = reason[0] if reason else ""
+        self.refused = token_refused(error)
+        self.reason = str(error.get("message", "") if isinstance(error, dict) else error)
 
     def failure(self, error: BaseException) -> str:
-        """Say in a few words why the attempt failed."""
+        """Return in a few words why the attempt failed."""
         if self.refused:
             return "the token was refused"
-        return shown(self.reason or str(error) or type(error).__name__, 120)
+        return safe_text(self.reason or str(error) or type(error).__name__, 120)
 
 
-def socketio_path(settings: Settings) -> str:
-    """Give the path of the Socket.IO endpoint, below the base URL's own path."""
-    return f"{urlsplit(settings.base_url).path.strip('/')}/socket.io".lstrip("/")
+def connect_options(settings: Settings, transport: str) -> dict[str, Any]:
+    """Return the arguments of the library's ``connect`` that both channels use."""
+    path = urlsplit(settings.base_url).path.strip("/")
+    return {
+        "url": settings.base_url,
+        "auth": {"token": settings.token},
+        "transports": [transport],
+        "socketio_path": f"{path}/socket.io".lstrip("/"),
+    }
 
 
 def release_client(engine: Any) -> None:
-    """Take a closed connection off the library's list of those that are open.
+    """Remove a closed connection from the library's list of open ones.
 
-    It stays there, and in memory for ever, when its own end is cut short, as by a loop's end.
+    The library leaves it there, and in memory, when closing is interrupted, for example by the end
+    of the event loop.
     """
     with suppress(ValueError):
         engineio.base_client.connected_clients.remove(engine)

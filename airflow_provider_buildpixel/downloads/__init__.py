@@ -1,1 +1,1 @@
-"""Artifacts: fetched over connections that break, and verified."""
+"""Downloads of artifacts: resumed after interruptions, and verified."""

@@ -1,4 +1,4 @@
-"""What an artifact must be, what came of it, and what to say when it is not there."""
+"""The expected and the downloaded artifact as values, and the error for a missing one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from airflow_provider_buildpixel.api.errors import (
     ChecksumMismatch,
     UnexpectedAnswer,
 )
-from airflow_provider_buildpixel.api.model import Build
-from airflow_provider_buildpixel.api.text import shown, size_text
+from airflow_provider_buildpixel.api.text import safe_text, size_text
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.api.errors import NotFound
+    from airflow_provider_buildpixel.api.errors import BuildPixelError
     from airflow_provider_buildpixel.api.model import Artifact, Build
 
 
@@ -27,21 +26,22 @@ MD5_BYTES = 16
 
 
 def checked_artifact_url(url: str, base_url: str) -> str:
-    """Give a signed URL back, if it is one that may be asked: as safe as the API itself is.
+    """Return the signed URL unchanged if it is as secure as the API's own URL.
 
-    :raises UnexpectedAnswer: it is no web address, or one in clear where the API is not.
+    :raises UnexpectedAnswer: it is not a web URL, or it is http where the API is https.
     """
     scheme = url.strip().partition(":")[0].lower()
     if scheme == "https" or (scheme == "http" and base_url.startswith("http:")):
         return url
     raise UnexpectedAnswer(
-        f"the artifact's address is {shown(scheme, 20)!r}, where https was expected; it is not used"
+        f"the artifact's URL has the scheme {safe_text(scheme, 20)!r} where https was expected; "
+        "it was not requested"
     )
 
 
 @dataclass(frozen=True)
 class ExpectedArtifact:
-    """What BuildPixel says of an artifact; None is what it does not say.
+    """The size and checksum that BuildPixel announces; None where it announces none.
 
     :param md5: in lower-case hex.
     """
@@ -51,44 +51,47 @@ class ExpectedArtifact:
     md5: str | None
 
     @classmethod
-    def of(cls, build_id: str, artifact: Artifact) -> ExpectedArtifact:
-        """Take it from the API's answer; a size below zero is none."""
+    def from_artifact(cls, build_id: str, artifact: Artifact) -> ExpectedArtifact:
+        """Read the API's answer; a negative size counts as not announced."""
         size = artifact.size_bytes
-        known = size if size is not None and size >= 0 else None
-        return cls(build_id, known, md5_hex(artifact.checksum_md5))
+        known_size = size if size is not None and size >= 0 else None
+        return cls(build_id, known_size, md5_hex(artifact.checksum_md5))
 
-    def size_differs(self, found: int) -> ChecksumMismatch | None:
-        """Give the error of another size than announced."""
-        if self.size in (None, found):
+    def size_error(self, size: int) -> ChecksumMismatch | None:
+        """Return an error if the size is not the announced one."""
+        if self.size in (None, size):
             return None
         return ChecksumMismatch(
-            f"the artifact of build {self.build_id} has {found} bytes where BuildPixel announced "
-            f"{self.size}; what was written is deleted, a retry fetches it anew"
+            f"the artifact of build {self.build_id} has {size} bytes where BuildPixel announced "
+            f"{self.size}; the downloaded data was deleted, a retry downloads it again"
         )
 
-    def md5_differs(self, found: str | None) -> ChecksumMismatch | None:
-        """Give the error of another checksum than announced; None was not computed."""
-        if found is None or self.md5 in (None, found):
+    def md5_error(self, md5: str | None) -> ChecksumMismatch | None:
+        """Return an error if the checksum is not the announced one; None was not computed."""
+        if md5 is None or self.md5 in (None, md5):
             return None
         return ChecksumMismatch(
-            f"the artifact of build {self.build_id} has the MD5 {found} where BuildPixel announced "
-            f"{self.md5}; what was written is deleted, a retry fetches it anew"
+            f"the artifact of build {self.build_id} has the MD5 {md5} where BuildPixel announced "
+            f"{self.md5}; the downloaded data was deleted, a retry downloads it again"
         )
 
-    def gaps(self, *, verify: bool) -> str | None:
-        """Say what cannot be checked because BuildPixel does not announce it."""
-        lacking = [
+    def unchecked_message(self, *, verify: bool) -> str | None:
+        """Return a message that names what cannot be checked, None if everything can."""
+        missing = [
             name
             for name, value in (("size", self.size), ("MD5", self.md5 if verify else ""))
             if value is None
         ]
-        return (
-            f"BuildPixel announces no {' and no '.join(lacking)}: not checked" if lacking else None
-        )
+        if not missing:
+            return None
+        return f"BuildPixel announces no {' and no '.join(missing)}: not checked"
 
 
 def md5_hex(text: str | None) -> str | None:
-    """Read an MD5 in hex of either case or in base64, which the API leaves open; else None."""
+    """Return an MD5 in lower-case hex, None if the text is not an MD5.
+
+    The API does not document the encoding: hex in either case and base64 are accepted.
+    """
     text = (text or "").strip().strip('"')
     if _HEX.fullmatch(text):
         return text.lower()
@@ -101,9 +104,9 @@ def md5_hex(text: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class PartialDownload:
-    """What a part file is a part of, as the small file beside it tells.
+    """The artifact that a part file belongs to, as stored in the JSON file beside it.
 
-    :param etag: as the store gave it, None if it gave none.
+    :param etag: as the store sent it, None if it sent none.
     """
 
     build_id: str
@@ -118,19 +121,19 @@ class PartialDownload:
             return None
         return cls(
             data["build_id"],
-            fields.whole(data.get("size")),
+            fields.integer(data.get("size")),
             fields.text(data.get("md5")),
             fields.text(data.get("etag")),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON; there is no secret in it."""
+        """Return the values as plain JSON, without secrets."""
         return asdict(self)
 
-    def belongs_to(self, expected: ExpectedArtifact) -> bool:
-        """Tell whether going on with the part can give the artifact.
+    def matches(self, expected: ExpectedArtifact) -> bool:
+        """Whether the part file can be continued to the expected artifact.
 
-        Where neither an MD5 nor an ETag can tell in the end, it is not gone on with.
+        Without an MD5 and an ETag a wrong continuation would go unnoticed: it is not continued.
         """
         announced = (expected.build_id, expected.size, expected.md5)
         same = (self.build_id, self.size, self.md5) == announced
@@ -139,7 +142,7 @@ class PartialDownload:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """Where an artifact is and what was found of it.
+    """The result of a download.
 
     :param path: the file, directory or object.
     :param size_bytes: of the tarball.
@@ -151,49 +154,48 @@ class Downloaded:
     checksum_md5: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON, as an operator returns it."""
+        """Return the values as plain JSON, as the operator returns them."""
         return asdict(self)
 
     def summary(self) -> str:
-        """Say it to people."""
-        checked = f", MD5 {self.checksum_md5}" if self.checksum_md5 else ", checksum not computed"
-        return f"{self.path}: {size_text(self.size_bytes)}{checked}"
+        """Return a log line with path, size and checksum."""
+        checksum = f"MD5 {self.checksum_md5}" if self.checksum_md5 else "checksum not computed"
+        return f"{self.path}: {size_text(self.size_bytes)}, {checksum}"
 
 
-def explain_unavailable(
-    build_id: str, error: ArtifactUnavailable, build: Build | None
+def artifact_unavailable(
+    build_id: str,
+    error: BuildPixelError,
+    reason: str = "it never produced one, or retention removed it",
 ) -> ArtifactUnavailable:
-    """Say which is likelier: that the build never made an artifact, or that it was removed.
+    """Return the error for a build without an artifact.
 
-    :param build: as read after the refusal, None if it could not be read.
+    :param error: the API's or the store's; status, code and request id are copied from it.
     """
     return ArtifactUnavailable(
-        f"build {build_id} has no artifact: {_likely_reason(build)}",
+        f"build {build_id} has no artifact: {reason}",
         status_code=error.status_code,
         code=error.code,
         request_id=error.request_id,
     )
 
 
-def _likely_reason(build: Build | None) -> str:
+def likely_reason(build: Build | None) -> str:
+    """Return the likeliest reason for a missing artifact, from the state of the build.
+
+    :param build: as read after the request for the artifact failed, None if it was not found.
+    """
     if build is None:
-        return "there is no such build, or this token may not see it"
-    ended = f" at {build.finished_at.isoformat()}" if build.finished_at else ""
+        return "there is no such build, or this token has no access to it"
+    finished = f" since {build.finished_at.isoformat()}" if build.finished_at else ""
     if build.status.succeeded:
         return (
-            f"it is {build.status}{ended}, so retention has most likely removed the artifact "
-            "since; build again to have it"
+            f"its status is {build.status}{finished}, so retention has most likely removed the "
+            "artifact; run the build again to get one"
         )
     if build.status.terminal:
-        return f"it is {build.status}{ended}, so most likely it never made one"
-    return f"it is {build.status} and has not ended, so most likely there is none yet; wait for it"
-
-
-def artifact_unavailable(build_id: str, error: NotFound) -> ArtifactUnavailable:
-    """Say that a build has no artifact."""
-    return ArtifactUnavailable(
-        f"build {build_id} has no artifact: it never made one, or retention removed it",
-        status_code=error.status_code,
-        code=error.code,
-        request_id=error.request_id,
+        return f"its status is {build.status}{finished}, so it most likely never produced one"
+    return (
+        f"its status is {build.status}, so there is most likely none yet; "
+        "wait until the build finishes"
     )

@@ -1,8 +1,8 @@
-"""Hands buffers from one producer to several consumers, each in a thread, with constant memory.
+"""Passes buffers from one producer to several consumer threads, with constant memory.
 
-Hashing, writing and decompressing all let go of Python's lock, so they run beside each other and
-beside the network. Nothing is copied: a consumer sees the very bytes that were received, and a
-buffer is filled again when the last consumer has moved on.
+Hashing, writing and decompressing all release Python's global lock, so they run in parallel with
+each other and with the network. Nothing is copied: every consumer reads the bytes where they were
+received, and a buffer is filled again when its last consumer has released it.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 BUFFER_SIZE = 4 * MIB
 MIN_BUFFERS = 6
-"""Buffers at least; one for each connection, and two that are being consumed."""
+"""Least number of buffers; with several connections, one for each and two being consumed."""
 
 
 class AbandonedError(Exception):
-    """Tells a consumer that no more will come and that what came is not to be kept."""
+    """Raised in a consumer when the transfer ends early: what it has read must not be kept."""
 
 
 class Buffer:
-    """One buffer. Its memory is only taken where it is written to."""
+    """One buffer. The system allocates its memory only where it is written to."""
 
     def __init__(self) -> None:
         self.memory = memoryview(mmap.mmap(-1, BUFFER_SIZE))
         self._users = 0
         self._lock = threading.Lock()
 
-    def lend(self, users: int) -> None:
-        """Give it to so many consumers."""
+    def set_users(self, users: int) -> None:
+        """Set the number of consumers that will release the buffer."""
         self._users = users
 
     def release(self) -> bool:
-        """Take it back from one consumer; say whether it was the last."""
+        """Release the buffer for one consumer; return whether it was the last one."""
         with self._lock:
             self._users -= 1
             return self._users == 0
@@ -54,22 +54,22 @@ class Buffer:
 class BufferPool:
     """The buffers, and the threads that consume them.
 
-    :param consumers: take all buffers one after the other, to the end.
+    :param consumers: each runs in a thread and reads all submitted buffers in order, to the end.
     """
 
-    def __init__(self, consumers: Sequence[Consumer], slots: int = MIN_BUFFERS) -> None:
+    def __init__(self, consumers: Sequence[Consumer], count: int = MIN_BUFFERS) -> None:
         self._free: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
-        for _ in range(slots):
+        for _ in range(count):
             self._free.put(Buffer())
-        self._lines: list[queue.SimpleQueue[tuple[Buffer, int] | bool]] = [
+        self._queues: list[queue.SimpleQueue[tuple[Buffer, int] | bool]] = [
             queue.SimpleQueue() for _ in consumers
         ]
-        self._threads = ThreadPoolExecutor(len(consumers), "buildpixel-belt")
-        self._ends: list[Future[None]] = []
-        for consumer, line in zip(consumers, self._lines, strict=True):
-            end = self._threads.submit(consumer, self._views(line))
-            end.add_done_callback(lambda _: self.wake())
-            self._ends.append(end)
+        self._threads = ThreadPoolExecutor(len(consumers), "buildpixel-consumer")
+        self._results: list[Future[None]] = []
+        for consumer, submitted in zip(consumers, self._queues, strict=True):
+            result = self._threads.submit(consumer, self._read_queue(submitted))
+            result.add_done_callback(lambda _: self.wake())
+            self._results.append(result)
 
     def __enter__(self) -> Self:
         return self
@@ -81,57 +81,63 @@ class BufferPool:
         trace: TracebackType | None,
     ) -> None:
         """Stop the consumers, unless they have finished, and wait for them."""
-        self._tell_all(keep=False)
-        wait(self._ends)
+        self._end_queues(complete=False)
+        wait(self._results)
         self._threads.shutdown()
 
     def wake(self) -> None:
-        """Make a waiting :meth:`blank` look around; safe in a signal handler."""
+        """Wake a waiting :meth:`acquire`; safe in a signal handler."""
         self._free.put(None)
 
     def acquire(self) -> Buffer | None:
-        """Give a buffer to fill, None when woken before there was one.
+        """Return a free buffer, None when woken before there was one.
 
         :raises Exception: what a consumer raised.
         """
-        slot = self._free.get()
-        if slot is None:
-            self._raise()
-        return slot
+        buffer = self._free.get()
+        if buffer is None:
+            self._raise_consumer_error()
+        return buffer
 
-    def send(self, slot: Buffer, count: int) -> None:
-        """Hand the first bytes of a buffer to all consumers."""
+    def put_back(self, buffer: Buffer) -> None:
+        """Return an acquired buffer to the pool without any content."""
+        self._free.put(buffer)
+
+    def submit(self, buffer: Buffer, count: int) -> None:
+        """Pass the first ``count`` bytes of a buffer to all consumers."""
         if count == 0:
-            self._free.put(slot)
+            self.put_back(buffer)
             return
-        slot.lend(len(self._lines))
-        for line in self._lines:
-            line.put((slot, count))
+        buffer.set_users(len(self._queues))
+        for submitted in self._queues:
+            submitted.put((buffer, count))
 
     def finish(self) -> None:
-        """Tell the consumers that this was all, and wait until they are done.
+        """Signal the end of the data to the consumers, and wait until they are done.
 
         :raises Exception: what a consumer raised.
         """
-        self._tell_all(keep=True)
-        for end in self._ends:
-            end.result()
+        self._end_queues(complete=True)
+        for result in self._results:
+            result.result()
 
-    def _tell_all(self, *, keep: bool) -> None:
-        for line in self._lines:
-            line.put(keep)
+    def _end_queues(self, *, complete: bool) -> None:
+        for submitted in self._queues:
+            submitted.put(complete)
 
-    def _raise(self) -> None:
-        for end in self._ends:
-            if end.done():
-                self.wake()  # who else is waiting
-                end.result()
+    def _raise_consumer_error(self) -> None:
+        for result in self._results:
+            if result.done():
+                self.wake()  # other threads may be waiting too
+                result.result()
 
-    def _views(self, line: queue.SimpleQueue[tuple[Buffer, int] | bool]) -> Iterator[memoryview]:
-        while not isinstance(item := line.get(), bool):
-            slot, count = item
-            yield slot.memory[:count]
-            if slot.release():
-                self._free.put(slot)
+    def _read_queue(
+        self, submitted: queue.SimpleQueue[tuple[Buffer, int] | bool]
+    ) -> Iterator[memoryview]:
+        while not isinstance(item := submitted.get(), bool):
+            buffer, count = item
+            yield buffer.memory[:count]
+            if buffer.release():
+                self._free.put(buffer)
         if not item:
             raise AbandonedError

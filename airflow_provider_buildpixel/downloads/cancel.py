@@ -1,4 +1,4 @@
-"""Stops a transfer from a signal handler: at once, and without locks that it might hold itself."""
+"""Cancels a transfer from a signal handler: at once, and without taking locks."""
 
 from __future__ import annotations
 
@@ -13,49 +13,50 @@ if TYPE_CHECKING:
 
 
 class DownloadCancelledError(BuildPixelError):
-    """The transfer was stopped because its task was killed."""
+    """The download was cancelled because its task was killed."""
 
 
 class CancelToken:
-    """What ``on_kill`` pulls."""
+    """Cancels a download; a task's ``on_kill`` calls :meth:`cancel`."""
 
     def __init__(self) -> None:
         self.cancelled = False
-        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put may interrupt its get
-        self._interrupts: list[Callable[[], None]] = []
+        # A signal handler may call put() while the same thread is inside get().
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._callbacks: list[Callable[[], None]] = []
 
     def cancel(self) -> None:
-        """Stop the transfer wherever it is waiting."""
+        """Cancel the download, wherever it is waiting."""
         self.cancelled = True
-        self._calls.put(None)
-        for interrupt in tuple(self._interrupts):
-            interrupt()
+        self._wake_ups.put(None)
+        for callback in tuple(self._callbacks):
+            callback()
 
-    def check(self) -> None:
-        """Say whether it was pulled.
+    def raise_if_cancelled(self) -> None:
+        """Raise if the download was cancelled.
 
-        :raises StoppedError: it was.
+        :raises DownloadCancelledError: it was.
         """
         if self.cancelled:
             raise DownloadCancelledError("the download was stopped because its task was killed")
 
-    def pause(self, seconds: float) -> None:
-        """Wait.
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the download is cancelled meanwhile.
 
-        :raises StoppedError: it was pulled meanwhile.
+        :raises DownloadCancelledError: it was cancelled.
         """
         try:
-            self._calls.get(timeout=seconds)
+            self._wake_ups.get(timeout=seconds)
         except queue.Empty:
             return
-        self.check()
+        self.raise_if_cancelled()
 
     @contextmanager
-    def interrupting(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Call this as well when it is pulled while the block runs."""
-        self._interrupts.append(interrupt)
+    def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Also call ``callback`` if the download is cancelled while the block runs."""
+        self._callbacks.append(callback)
         try:
-            self.check()
+            self.raise_if_cancelled()
             yield
         finally:
-            self._interrupts.remove(interrupt)
+            self._callbacks.remove(callback)

@@ -1,4 +1,4 @@
-"""What a store's answer to a request for the rest of a file means."""
+"""Classifies the store's response to a request for a byte range of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# More digits than 18 are no size of anything, and longer ones are an error of int() itself.
+# No size has more than 18 digits, and int() itself raises for very long numbers.
 _NUMBER = "[0-9]{1,18}"
 _CONTENT_RANGE = re.compile(
     rf"\s*bytes\s+(?:({_NUMBER})-({_NUMBER})|\*)/({_NUMBER}|\*)\s*", re.IGNORECASE
@@ -18,7 +18,7 @@ _CONTENT_RANGE = re.compile(
 _DIGITS = re.compile(_NUMBER)
 
 URL_REFUSED_STATUSES = (400, 401, 403)
-"""How stores say that a signed URL is not good, or no longer."""
+"""Statuses with which stores reject a signed URL that is invalid or has expired."""
 
 GONE_STATUSES = (404, 410)
 TEMPORARY_STATUSES = (408, 425, 429)
@@ -26,35 +26,36 @@ TEMPORARY_STATUSES = (408, 425, 429)
 
 @dataclass(frozen=True)
 class RangeRequest:
-    """The bytes that are wanted.
+    """The bytes to request.
 
-    :param start: the first of them.
-    :param stop: the one after the last; None is the end of the file.
-    :param ranged: False to ask for the whole, where the server's ranges cannot be trusted.
+    :param start: offset of the first byte.
+    :param stop: offset after the last byte; None is the end of the file.
+    :param use_range: False requests the whole file, where the server's ranges cannot be trusted.
     """
 
     start: int
     stop: int | None = None
-    ranged: bool = True
+    use_range: bool = True
 
     @property
     def headers(self) -> dict[str, str]:
-        """The request's headers: as stored, from here on."""
-        # The first request is for a range too: the answer tells the size, and if there are ranges.
+        """The request headers: the bytes as stored, in the range."""
+        # The first request has a range too: its response contains the size, and shows whether the
+        # server supports ranges.
         last = "" if self.stop is None else self.stop - 1
-        wanted = {"Range": f"bytes={self.start}-{last}"} if self.ranged else {}
-        return {"Accept-Encoding": "identity", **wanted}
+        byte_range = {"Range": f"bytes={self.start}-{last}"} if self.use_range else {}
+        return {"Accept-Encoding": "identity", **byte_range}
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What is known of the file before an answer; None is unknown."""
+    """What is known about the file before a response; None is unknown."""
 
     size: int | None = None
     etag: str | None = None
 
-    def learn(self, body: RangeBody) -> FileInfo:
-        """Add what an answer tells."""
+    def updated_from(self, body: RangeBody) -> FileInfo:
+        """Return the same facts, with unknown ones filled in from a response."""
         size = self.size if self.size is not None else body.total
         return FileInfo(size, self.etag if self.etag is not None else body.etag)
 
@@ -63,52 +64,52 @@ class FileInfo:
 class RangeBody:
     """Bytes of the file follow.
 
-    :param start: place of the first of them in the file.
-    :param length: how many follow, None if the answer does not say.
-    :param total: size of the whole file, None if the answer does not say.
-    :param ranged: whether the server gives ranges.
+    :param start: offset of the first of them in the file.
+    :param length: their number, None if the response does not contain it.
+    :param total: size of the whole file, None if the response does not contain it.
+    :param supports_ranges: whether the server answers with ranges.
     """
 
     start: int
     length: int | None
     total: int | None
     etag: str | None
-    ranged: bool
+    supports_ranges: bool
 
 
 @dataclass(frozen=True)
 class FileComplete:
-    """There are no more bytes: what is there is the whole file."""
+    """The file has no more bytes: the data so far is the whole file."""
 
 
 @dataclass(frozen=True)
 class UrlExpired:
-    """The signed URL is refused: a fresh one is needed."""
+    """The store rejected the signed URL: a fresh one is needed."""
 
     status: int
 
 
 @dataclass(frozen=True)
 class RetryLater:
-    """It may work later.
+    """A temporary failure.
 
-    :param wait: seconds to wait as the server asks, None if it does not say.
+    :param retry_after: seconds that the server asks to wait, None if it names none.
     """
 
     reason: str
-    wait: float | None = None
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True)
 class BadRange:
-    """The range in the answer is not the one asked for: ask for the whole file instead."""
+    """The response has another range than requested: request the whole file instead."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class FileChanged:
-    """What answers now is another file than the one begun with: begin anew."""
+    """The file is not the one that the download began with: start over."""
 
     reason: str
 
@@ -117,19 +118,19 @@ class FileChanged:
 class WrongSize:
     """The file has another size than BuildPixel announced."""
 
-    found: int
+    size: int
 
 
 @dataclass(frozen=True)
 class FileGone:
-    """The file is not there."""
+    """The file does not exist."""
 
     status: int
 
 
 @dataclass(frozen=True)
 class RequestRefused:
-    """Nothing that asking again could change."""
+    """A permanent failure: a repeated request would fail too."""
 
     status: int
 
@@ -148,18 +149,19 @@ RangeResult = (
 
 
 def classify_response(
-    status: int, headers: Mapping[str, str], wish: RangeRequest, known: FileInfo
+    status: int, headers: Mapping[str, str], request: RangeRequest, file: FileInfo
 ) -> RangeResult:
-    """Say what an answer means.
+    """Return the meaning of a response to a request.
 
     :param headers: with names in lower case.
+    :param file: what is known about the file so far.
     """
     if status == 200:
-        return _checked(_whole(headers), known)
+        return _check_same_file(_full_body(headers), file)
     if status == 206:
-        return _part(headers, wish, known)
+        return _partial_body(headers, request, file)
     if status == 416:
-        return _beyond(headers, wish, known)
+        return _range_not_satisfiable(headers, request, file)
     if status in TEMPORARY_STATUSES or status >= 500:
         return RetryLater(f"HTTP {status}", _retry_after(headers))
     return UrlExpired(status) if status in URL_REFUSED_STATUSES else _permanent(status)
@@ -169,59 +171,60 @@ def _permanent(status: int) -> FileGone | RequestRefused:
     return FileGone(status) if status in GONE_STATUSES else RequestRefused(status)
 
 
-def _whole(headers: Mapping[str, str]) -> RangeBody:
-    length = _number(headers.get("content-length", ""))
-    # What is encoded on its way has another length than the file.
-    total = None if _encoded(headers) else length
-    return RangeBody(0, length, total, headers.get("etag"), ranged=False)
+def _full_body(headers: Mapping[str, str]) -> RangeBody:
+    length = _parse_number(headers.get("content-length", ""))
+    # An encoded body has another length than the file.
+    total = None if _is_encoded(headers) else length
+    return RangeBody(0, length, total, headers.get("etag"), supports_ranges=False)
 
 
-def _encoded(headers: Mapping[str, str]) -> bool:
+def _is_encoded(headers: Mapping[str, str]) -> bool:
     return headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
 
 
-def _part(headers: Mapping[str, str], wish: RangeRequest, known: FileInfo) -> RangeResult:
-    given = headers.get("content-range", "")
-    found = _CONTENT_RANGE.fullmatch(given)
-    if found is None or found[1] is None:
+def _partial_body(headers: Mapping[str, str], request: RangeRequest, file: FileInfo) -> RangeResult:
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    if match is None or match[1] is None:
         return BadRange("206 without a usable Content-Range")
-    start, end, total = int(found[1]), int(found[2]), _number(found[3])
-    if start != wish.start or end < start:
-        return BadRange(f"bytes {start}-{end} instead of those from {wish.start}")
-    promised = _number(headers.get("content-length", ""))
-    length = min(end + 1 - start, end + 1 - start if promised is None else promised)
-    body = RangeBody(start, length, total, headers.get("etag"), ranged=True)
-    return _checked(body, known)
+    start, end, total = int(match[1]), int(match[2]), _parse_number(match[3])
+    if start != request.start or end < start:
+        return BadRange(f"bytes {start}-{end} instead of bytes from {request.start}")
+    content_length = _parse_number(headers.get("content-length", ""))
+    length = end + 1 - start if content_length is None else min(end + 1 - start, content_length)
+    body = RangeBody(start, length, total, headers.get("etag"), supports_ranges=True)
+    return _check_same_file(body, file)
 
 
-def _beyond(headers: Mapping[str, str], wish: RangeRequest, known: FileInfo) -> RangeResult:
-    """Read 416: no byte of the file is in the range."""
-    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    total = _number(found[3]) if found else None
-    if known.size is not None and total not in {None, known.size}:
+def _range_not_satisfiable(
+    headers: Mapping[str, str], request: RangeRequest, file: FileInfo
+) -> RangeResult:
+    """Classify a 416: the file has no byte in the range."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    total = _parse_number(match[3]) if match else None
+    if file.size is not None and total not in {None, file.size}:
         return WrongSize(total or 0)
-    size = total if known.size is None else known.size
-    if size in {None, wish.start}:
+    size = total if file.size is None else file.size
+    if size in {None, request.start}:
         return FileComplete()
-    return (
-        BadRange("416 for bytes that exist") if size > wish.start else FileChanged("it is shorter")
-    )
+    if size > request.start:
+        return BadRange("416 for bytes that exist")
+    return FileChanged("it is shorter")
 
 
-def _checked(body: RangeBody, known: FileInfo) -> RangeResult:
-    if known.size is not None and body.total is not None and body.total != known.size:
+def _check_same_file(body: RangeBody, file: FileInfo) -> RangeResult:
+    if file.size is not None and body.total is not None and body.total != file.size:
         return WrongSize(body.total)
-    if known.etag is not None and body.etag is not None and known.etag != body.etag:
-        return FileChanged("its ETag is another one")
+    if file.etag is not None and body.etag is not None and file.etag != body.etag:
+        return FileChanged("its ETag is different")
     return body
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     digits = text.strip()
     return int(digits) if _DIGITS.fullmatch(digits) else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After in seconds; a date is left to our own back-off."""
-    seconds = _number(headers.get("retry-after", ""))
+    """Return Retry-After in seconds; for a date None, so that our own back-off applies."""
+    seconds = _parse_number(headers.get("retry-after", ""))
     return None if seconds is None else float(seconds)

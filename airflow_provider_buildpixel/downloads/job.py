@@ -1,4 +1,4 @@
-"""One download as a value: which artifact, where it goes, and how it is fetched."""
+"""One download as a value: which artifact, where it goes, and how it is transferred."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """How to fetch.
+    """How to transfer an artifact.
 
-    :param overwrite: replace what is there.
+    :param overwrite: replace what is at the destination.
     :param verify: compare the checksum.
-    :param connections: how many may be tried at once; 1 is always one stream.
-    :param least_rate: bytes in a second below which a connection is given up, over
-    :param window: so many seconds.
-    :param trial: seconds for which one connection, and then several, are measured.
+    :param connections: the most parallel connections to try; 1 always uses a single one.
+    :param min_rate: bytes per second below which a connection counts as stalled.
+    :param stall_window: seconds over which that rate is measured; also the longest wait for a byte.
+    :param probe_seconds: how long one connection, and then several, are measured.
     """
 
     overwrite: bool = False
     verify: bool = True
     connections: int = 4
-    least_rate: float = 16 * KIB
-    window: float = 30.0
-    trial: float = PROBE_SECONDS
+    min_rate: float = 16 * KIB
+    stall_window: float = 30.0
+    probe_seconds: float = PROBE_SECONDS
 
 
 class Destination(Protocol):
-    """What a download needs of the place that it goes to."""
+    """What a download needs from the file, directory or object that it writes."""
 
     name: str
     etag: str | None
 
-    def present(self) -> int | None:
-        """Give the size of what is there already, None if nothing is."""
+    def existing_size(self) -> int | None:
+        """Return the size of what already exists in bytes, None if nothing does."""
 
-    def content(self) -> Iterator[memoryview]:
-        """Give the bytes of what is there already."""
+    def read_existing(self) -> Iterator[memoryview]:
+        """Yield the bytes of what already exists."""
 
-    def begin(self, expected: ExpectedArtifact) -> int:
-        """Get ready, and give the number of bytes that an earlier try left."""
+    def open(self, expected: ExpectedArtifact) -> int:
+        """Prepare for writing; return the number of bytes that an earlier try has stored."""
 
-    def reserve(self, needed: int) -> None:
-        """Check the room for so many more bytes."""
+    def check_free_space(self, needed: int) -> None:
+        """Raise if there is no room for ``needed`` more bytes."""
 
-    def left(self) -> Iterator[memoryview]:
-        """Give the bytes that an earlier try left."""
+    def read_partial(self) -> Iterator[memoryview]:
+        """Yield the bytes that an earlier try has stored."""
 
-    def note(self, expected: ExpectedArtifact, etag: str | None) -> None:
-        """Write down what is being fetched, for a later try."""
+    def save_progress(self, expected: ExpectedArtifact, etag: str | None) -> None:
+        """Store which artifact is being downloaded, so that a later try can continue it."""
 
-    def consume(self, views: Iterator[memoryview]) -> None:
-        """Take the rest of the bytes."""
+    def write(self, views: Iterator[memoryview]) -> None:
+        """Write all further bytes."""
 
     def commit(self) -> None:
-        """Let it appear."""
+        """Make the complete artifact appear at the destination."""
 
     def discard(self) -> None:
         """Delete what was written."""
 
     def close(self) -> None:
-        """Let go of it; what can be continued stays."""
+        """Release resources; what a later try can continue stays."""
 
 
 @dataclass
@@ -80,8 +80,8 @@ class DownloadJob:
     """One download.
 
     :param get_artifact: requests the artifact's signed URL, size and MD5 from BuildPixel.
-    :param report: called with each line about the progress.
-    :param cancel_token: stops the download.
+    :param report: receives each log line about the progress.
+    :param cancel_token: cancels the download.
     """
 
     build_id: str

@@ -1,4 +1,4 @@
-"""Fetches a file over several connections at once, a block each, and gives the blocks in order."""
+"""Downloads a file over several connections, one block at a time each; yields blocks in order."""
 
 from __future__ import annotations
 
@@ -27,39 +27,41 @@ if TYPE_CHECKING:
 
 
 class PartError(Exception):
-    """A connection broke, or its answer was not what was asked for; one stream can go on."""
+    """A connection failed, or its response was not as requested; one connection can continue."""
 
 
 class ParallelDownload:
-    """So many connections, each of which fetches the next block that nobody has begun.
+    """Several connections, each of which downloads the next block that no other one has claimed.
 
-    :param opened: makes a store, one for each connection.
-    :param span: the first byte, and the one after the last.
+    :param open_store: opens a store, called once for each connection.
+    :param span: offset of the first byte, and the offset after the last one.
+    :param file: what is known about the file.
+    :param connections: their number.
     """
 
     def __init__(
         self,
-        opened: Callable[[], ArtifactStore],
+        open_store: Callable[[], ArtifactStore],
         url: str,
         span: tuple[int, int],
-        known: FileInfo,
-        belt: BufferPool,
-        count: int,
-        pace: Callable[[], StallDetector],
+        file: FileInfo,
+        pool: BufferPool,
+        connections: int,
+        new_stall_detector: Callable[[], StallDetector],
     ) -> None:
-        self._opened, self._url, self._known, self._belt = opened, url, known, belt
-        self._pace = pace
+        self._open_store, self._url, self._file, self._pool = open_store, url, file, pool
+        self._new_stall_detector = new_stall_detector
         self._next, self._end = span
-        self._count = -(-(span[1] - span[0]) // BUFFER_SIZE)
+        self._block_count = -(-(span[1] - span[0]) // BUFFER_SIZE)
         self._lock = threading.Lock()
         self._stopped = False
         self._stores: set[ArtifactStore] = set()
-        # In the order of the file: a block has its place here before anything of it is fetched.
+        # In the order of the file: a block is queued before any of its bytes are requested.
         self._blocks: SimpleQueue[Future[tuple[Buffer, int]] | None] = SimpleQueue()
-        self._threads = ThreadPoolExecutor(count, "buildpixel-lane")
-        self._ends = [self._threads.submit(self._work) for _ in range(count)]
-        for end in self._ends:
-            end.add_done_callback(lambda _: self._blocks.put(None))
+        self._threads = ThreadPoolExecutor(connections, "buildpixel-connection")
+        self._workers = [self._threads.submit(self._download_blocks) for _ in range(connections)]
+        for worker in self._workers:
+            worker.add_done_callback(lambda _: self._blocks.put(None))
 
     def __enter__(self) -> Self:
         return self
@@ -70,91 +72,97 @@ class ParallelDownload:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the connections, and give back the buffers that nobody took."""
+        """Stop the connections, and return unread buffers to the pool."""
         self.interrupt()
         self._threads.shutdown()
         while not self._blocks.empty():
             block = self._blocks.get()
             if block is not None and not block.cancelled() and block.exception() is None:
-                self._belt.send(block.result()[0], 0)
+                self._pool.put_back(block.result()[0])
 
     def interrupt(self) -> None:
         """Break all connections; safe in a signal handler."""
         self._stopped = True
         for store in tuple(self._stores):
             store.interrupt()
-        self._belt.wake()
+        self._pool.wake()
         self._blocks.put(None)
 
-    def blocks(self) -> Iterator[tuple[Buffer, int]]:
-        """Give the blocks in order, until the end of the file or an interruption.
+    def iter_blocks(self) -> Iterator[tuple[Buffer, int]]:
+        """Yield each block's buffer and length in order, until the end or an interruption.
 
-        :raises LaneError: a connection broke.
+        :raises PartError: a connection failed.
         """
-        left = self._count
-        while left > 0:
+        remaining = self._block_count
+        while remaining > 0:
             block = self._blocks.get()
             if block is None:
-                self._raise()
+                self._raise_worker_error()
                 return
             yield block.result()
-            left -= 1
+            remaining -= 1
 
-    def _raise(self) -> None:
-        """Raise what a consumer of the belt raised, which the connections hear first."""
-        for end in self._ends:
-            if end.done():
-                end.result()
+    def _raise_worker_error(self) -> None:
+        """Raise a consumer's error: the workers get it first, when they acquire a buffer."""
+        for worker in self._workers:
+            if worker.done():
+                worker.result()
 
-    def _work(self) -> None:
-        with closing(self._opened()) as store:
+    def _download_blocks(self) -> None:
+        with closing(self._open_store()) as store:
             self._stores.add(store)
-            while (begun := self._begin()) is not None:
-                start, stop, slot, block = begun
+            while (claimed := self._claim_block()) is not None:
+                start, stop, buffer, block = claimed
                 try:
-                    self._fetch(store, start, stop, slot)
-                    block.set_result((slot, stop - start))
+                    self._download_block(store, start, stop, buffer)
+                    block.set_result((buffer, stop - start))
                 except (PartError, *CONNECTION_ERRORS) as error:
-                    self._belt.send(slot, 0)
+                    self._pool.put_back(buffer)
                     block.set_exception(PartError(error_reason(error)))
                     return
                 finally:
-                    block.cancel()  # where something unforeseen was raised
+                    block.cancel()  # no effect on a finished one; else the reader would hang
 
-    def _begin(self) -> tuple[int, int, Buffer, Future[tuple[Buffer, int]]] | None:
-        """Take the next block and a buffer for it: together, so that the first in line has one."""
+    def _claim_block(self) -> tuple[int, int, Buffer, Future[tuple[Buffer, int]]] | None:
+        """Claim the next block and a buffer for it, as one step.
+
+        Otherwise later blocks could hold all buffers while the first one waits for its own.
+        """
         with self._lock:
-            slot = self._acquire()
-            if slot is None:
+            buffer = self._acquire_buffer()
+            if buffer is None:
                 return None
             if self._stopped or self._next >= self._end:
-                self._belt.send(slot, 0)
+                self._pool.put_back(buffer)
                 return None
             start, self._next = self._next, min(self._next + BUFFER_SIZE, self._end)
             block: Future[tuple[Buffer, int]] = Future()
             self._blocks.put(block)
-            return start, self._next, slot, block
+            return start, self._next, buffer, block
 
-    def _acquire(self) -> Buffer | None:
+    def _acquire_buffer(self) -> Buffer | None:
         while not self._stopped:
-            slot = self._belt.acquire()
-            if slot is not None:
-                return slot
+            buffer = self._pool.acquire()
+            if buffer is not None:
+                return buffer
         return None
 
-    def _fetch(self, store: ArtifactStore, start: int, stop: int, slot: Buffer) -> None:
-        stream = store.open(self._url, RangeRequest(start, stop))
+    def _download_block(self, store: ArtifactStore, start: int, stop: int, buffer: Buffer) -> None:
+        request = RangeRequest(start, stop)
+        response = store.open(self._url, request)
         try:
-            self._read(stream, start, slot.memory[: stop - start])
+            self._read_block(response, request, buffer.memory[: stop - start])
         except (PartError, *CONNECTION_ERRORS):
-            stream.close()
+            response.close()
             raise
 
-    def _read(self, stream: StoreResponse, start: int, view: memoryview) -> None:
-        wish = RangeRequest(start, start + len(view))
-        means = classify_response(stream.status, stream.headers, wish, self._known)
-        if not isinstance(means, RangeBody) or (means.start, means.length) != (start, len(view)):
-            raise PartError(f"HTTP {stream.status}, {type(means).__name__}")
-        stream.expect(len(view))
-        if not stream.fill(view, self._pace()):
-            raise PartError("it ended early or became too slow")
+    def _read_block(self, response: StoreResponse, request: RangeRequest, view: memoryview) -> None:
+        result = classify_response(response.status, response.headers, request, self._file)
+        if not isinstance(result, RangeBody) or (result.start, result.length) != (
+            request.start,
+            len(view),
+        ):
+            raise PartError(f"HTTP {response.status}, {type(result).__name__}")
+        response.limit(len(view))
+        if not response.fill(view, self._new_stall_detector()):
+            raise PartError("the connection ended early or became too slow")

@@ -1,11 +1,11 @@
-"""How a transfer goes: too slowly, how far, and whether more connections would help."""
+"""Judges a transfer by its throughput: stalled connections, progress, retries, parallelism."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from airflow_provider_buildpixel.api.retry import backoff
-from airflow_provider_buildpixel.api.text import KIB, MIB, size_text, time_text
+from airflow_provider_buildpixel.api.text import KIB, MIB, duration_text, size_text
 
 PROGRESS_INTERVAL = 5.0
 """Seconds between two progress lines."""
@@ -13,185 +13,196 @@ PROGRESS_INTERVAL = 5.0
 
 @dataclass
 class StallDetector:
-    """Notices a connection that gives next to nothing.
+    """Detects a connection that delivers almost nothing.
 
     Only time spent waiting for the network counts: a slow disk is not the connection's fault.
 
-    :param least: bytes in a second.
-    :param window: seconds of waiting over which they are counted.
+    :param min_rate: bytes per second.
+    :param window: seconds of waiting over which the rate is measured.
     """
 
-    least: float = 16 * KIB
+    min_rate: float = 16 * KIB
     window: float = 30.0
     _count: int = 0
     _waited: float = 0.0
 
-    def too_slow(self, count: int, waited: float) -> bool:
-        """Take what came in how many seconds of waiting; say whether to give up."""
+    def is_stalled_after(self, count: int, waited: float) -> bool:
+        """Return whether the connection is too slow, after one more read.
+
+        :param count: bytes read.
+        :param waited: seconds spent waiting for them.
+        """
         self._count += count
         self._waited += waited
         if self._waited < self.window:
             return False
-        slow = self._count < self.least * self._waited
-        self.reset()
-        return slow
-
-    def reset(self) -> None:
-        """Begin anew, with a new connection."""
+        stalled = self._count < self.min_rate * self._waited
         self._count, self._waited = 0, 0.0
+        return stalled
 
 
 @dataclass
 class TransferProgress:
-    """Says every few seconds how far a transfer is."""
+    """Formats the progress of a transfer, at most once per interval.
+
+    :param total: size of the file in bytes, None while it is unknown.
+    :param started_at: monotonic time, as all others here.
+    :param initial_bytes: bytes that an earlier try has stored.
+    """
 
     total: int | None
-    began_at: float
-    done: int = 0
-    every: float = PROGRESS_INTERVAL
-    _told_at: float = field(init=False)
-    _told: int = field(init=False)
-    _first: int = field(init=False)
+    started_at: float
+    initial_bytes: int = 0
+    interval: float = PROGRESS_INTERVAL
+    _reported_at: float = field(init=False)
+    _reported_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._told_at, self._told, self._first = self.began_at, self.done, self.done
+        self._reported_at, self._reported_bytes = self.started_at, self.initial_bytes
 
-    def line(self, now: float, done: int) -> str | None:
-        """Give a line if one is due: bytes, percent, rate, time left."""
-        if now - self._told_at < self.every:
+    def line_if_due(self, now: float, done: int) -> str | None:
+        """Return a line if one is due: bytes, percent, rate, time left."""
+        if now - self._reported_at < self.interval:
             return None
-        rate = max(0, done - self._told) / (now - self._told_at)
-        self._told_at, self._told = now, done
-        return f"{self._share(done)}, {size_text(rate)}/s{self._left(done, rate)}"
+        rate = max(0, done - self._reported_bytes) / (now - self._reported_at)
+        self._reported_at, self._reported_bytes = now, done
+        return f"{self._amount_text(done)}, {size_text(rate)}/s{self._time_left_text(done, rate)}"
 
-    def last(self, now: float, done: int) -> str:
-        """Give the line of the end: what came in this try, and how fast."""
-        seconds = max(now - self.began_at, 1e-3)
-        came = done - self._first
-        rate = size_text(came / seconds)
-        return f"{self._share(done)}, {size_text(came)} in {time_text(seconds)}, {rate}/s"
+    def final_line(self, now: float, done: int) -> str:
+        """Return the last line: what was transferred in this try, and how fast."""
+        seconds = max(now - self.started_at, 1e-3)
+        count = done - self.initial_bytes
+        rate, duration = size_text(count / seconds), duration_text(seconds, decimals=0)
+        return f"{self._amount_text(done)}, {size_text(count)} in {duration}, {rate}/s"
 
-    def _share(self, done: int) -> str:
+    def _amount_text(self, done: int) -> str:
         if not self.total:
             return size_text(done)
         percent = 100 * done / self.total
         return f"{size_text(done)} of {size_text(self.total)} ({percent:.1f} %)"
 
-    def _left(self, done: int, rate: float) -> str:
+    def _time_left_text(self, done: int, rate: float) -> str:
         if self.total is None:
             return ""
         if rate <= 0:
             return ", time left unknown"
-        return f", {time_text(max(0, self.total - done) / rate)} left"
+        return f", {duration_text(max(0, self.total - done) / rate, decimals=0)} left"
 
 
 @dataclass
 class RetryBudget:
-    """Decides how often a transfer that breaks is taken up again.
+    """Limits the failures of a transfer; a mebibyte of progress resets the counts.
 
-    :param misses: failures in a row, without a mebibyte in between, that are one too many.
-    :param renewals: likewise of refused URLs: two fresh ones that are refused say enough.
+    :param max_failures: the failure in a row at which the transfer is given up.
+    :param max_url_refusals: likewise for refused signed URLs, of which all but the first are fresh.
     """
 
-    misses: int = 8
-    renewals: int = 3
-    _missed: int = 0
-    _renewed: int = 0
-    _since: int = 0
+    max_failures: int = 8
+    max_url_refusals: int = 3
+    _failures: int = 0
+    _url_refusals: int = 0
+    _progress: int = 0
 
-    def progressed(self, count: int) -> None:
-        """Note that bytes came."""
-        self._since += count
-        if self._since >= MIB:
-            self._missed = self._renewed = self._since = 0
+    def add_progress(self, count: int) -> None:
+        """Count received bytes."""
+        self._progress += count
+        if self._progress >= MIB:
+            self._failures = self._url_refusals = self._progress = 0
 
-    def miss(self, jitter: float) -> float | None:
-        """Count a failure; give the pause before the next try, None to give up."""
-        self._missed += 1
-        return None if self._missed >= self.misses else backoff(self._missed - 1, jitter, first=0.2)
+    def pause_after_failure(self, jitter: float) -> float | None:
+        """Count a failure; return the seconds before the next try, None to give up."""
+        self._failures += 1
+        if self._failures >= self.max_failures:
+            return None
+        return backoff(self._failures - 1, jitter, first=0.2)
 
-    def renew(self) -> bool:
-        """Count a refused URL; say whether a fresh one is worth it."""
-        self._renewed += 1
-        return self._renewed < self.renewals
+    def may_refresh_url(self) -> bool:
+        """Count a refused URL; return whether to request a fresh one."""
+        self._url_refusals += 1
+        return self._url_refusals < self.max_url_refusals
 
 
 PROBE_SECONDS = 2.0
-"""Seconds that one stream is measured, and likewise several."""
+"""Seconds for which one connection is measured, and likewise several."""
 
 PROBE_BLOCKS = 2
-"""Blocks from each of several connections before they are judged: the first come all at once."""
+"""Blocks from each of several connections before they are judged: the first all come at once."""
 
 MIN_SPEEDUP = 1.2
-"""How much faster several streams must be than one, else they are not worth their requests."""
+"""How much faster several connections must be than one to be worth their requests."""
 
 MIN_NETWORK_SHARE = 0.5
-"""Share of the time spent waiting for the network above which it is what limits the rate."""
+"""Share of the time spent waiting for the network from which on the network is the bottleneck."""
 
 MAX_FAILURES = 3
+"""Failures of parallel connections after which they are not tried again."""
 
 
 @dataclass
 class ConnectionProbe:
-    """Finds out whether several connections are faster than one, and keeps to what is.
+    """Measures whether several connections are faster than one.
 
-    One stream goes first. If it is the network that limits it, and enough is left, several are
-    tried for a few seconds and kept if they are faster by a fifth; else one stream takes over
-    again for good. So the worst it can cost is those few seconds.
+    A download begins with one connection. If the network limits it, and enough is left, several
+    are tried for a few seconds, and kept if they are faster by a fifth; otherwise one connection
+    continues for good. So a wrong guess costs at most those few seconds.
 
-    :param lanes: how many connections; 1 tries nothing.
-    :param began_at: a monotonic clock's instant, as all others here.
+    :param connections: how many to try; 1 tries nothing.
+    :param started_at: monotonic time, as all others here.
+    :param start_bytes: bytes of the file that were there when the measurement started.
     """
 
-    lanes: int
-    began_at: float
-    done: int = 0
-    seconds: float = PROBE_SECONDS
-    _single: float | None = None
-    _settled: bool = False
+    connections: int
+    started_at: float
+    start_bytes: int = 0
+    probe_seconds: float = PROBE_SECONDS
+    _single_rate: float | None = None
+    _decided: bool = False
     _waited: float = 0.0
     _failures: int = 0
 
-    def begin(self, now: float, done: int) -> None:
-        """Measure from here on."""
-        self.began_at, self.done, self._waited = now, done, 0.0
+    def restart(self, now: float, done: int) -> None:
+        """Start a new measurement."""
+        self.started_at, self.start_bytes, self._waited = now, done, 0.0
 
-    def several(self, now: float, done: int, waited: float, left: int | None) -> bool:
-        """Take how one stream goes; say whether to try several now.
+    def should_try_parallel(
+        self, now: float, done: int, waited: float, remaining: int | None
+    ) -> bool:
+        """Measure a single connection; return whether to try several now.
 
         :param waited: seconds spent waiting for the network since the last call.
-        :param left: bytes still to come.
+        :param remaining: bytes that are still missing, None if unknown.
         """
         self._waited += waited
-        elapsed = now - self.began_at
-        if self._settled or self.lanes < 2 or left is None or elapsed < self.seconds:
+        elapsed = now - self.started_at
+        if self._decided or self.connections < 2 or remaining is None:
             return False
-        self._single = (done - self.done) / elapsed
-        bound = (
-            self._waited / elapsed >= MIN_NETWORK_SHARE and left > self._single * 4 * self.seconds
-        )
-        self.begin(now, done)
-        return bound
+        if elapsed < self.probe_seconds:
+            return False
+        self._single_rate = (done - self.start_bytes) / elapsed
+        network_bound = self._waited / elapsed >= MIN_NETWORK_SHARE
+        worthwhile = remaining > self._single_rate * 4 * self.probe_seconds
+        self.restart(now, done)
+        return network_bound and worthwhile
 
-    def stay(self, now: float, done: int, blocks: int) -> bool:
-        """Take how several go; say whether to keep them.
+    def should_stay_parallel(self, now: float, done: int, blocks: int) -> bool:
+        """Measure several connections; return whether to keep them.
 
-        :param blocks: how many they have given.
+        :param blocks: blocks received from them so far.
         """
-        elapsed = now - self.began_at
-        if self._settled or self._single is None:
+        elapsed = now - self.started_at
+        if self._decided or self._single_rate is None:
             return True
-        if blocks < PROBE_BLOCKS * self.lanes or elapsed < self.seconds:
+        if blocks < PROBE_BLOCKS * self.connections or elapsed < self.probe_seconds:
             return True
-        self._settled = True
-        faster = (done - self.done) / elapsed >= MIN_SPEEDUP * self._single
+        self._decided = True
+        faster = (done - self.start_bytes) / elapsed >= MIN_SPEEDUP * self._single_rate
         if not faster:
-            self.lanes = 1
+            self.connections = 1
         return faster
 
-    def failed(self) -> None:
-        """Note that one of several connections broke: one stream goes on for now."""
+    def on_parallel_failure(self) -> None:
+        """Count a failure of parallel connections; the last allowed one rules them out."""
         self._failures += 1
-        self._settled = self._failures >= MAX_FAILURES
-        if self._settled:
-            self.lanes = 1
+        self._decided = self._failures >= MAX_FAILURES
+        if self._decided:
+            self.connections = 1

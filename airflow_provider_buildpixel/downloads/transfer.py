@@ -1,4 +1,4 @@
-"""Fetches a file: one loop that goes on, whatever breaks, until all of it is there."""
+"""Transfers a file: one loop that resumes after failures until the file is complete."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from airflow_provider_buildpixel.downloads.http_range import (
 from airflow_provider_buildpixel.downloads.parallel import ParallelDownload, PartError
 from airflow_provider_buildpixel.downloads.store import (
     CONNECTION_ERRORS,
+    ENDED_EARLY,
     ArtifactStore,
     error_reason,
 )
@@ -49,20 +50,18 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2 * MIB
-"""Bytes handed on at a time: more would save little, and take more memory."""
-
-MAX_BUFFER_AGE = 0.25
-"""Seconds after which a buffer is handed on even if it is not full."""
+"""Bytes submitted at a time: more would save little, and use more memory."""
 
 MAX_PAUSE = 300.0
+"""Longest pause before a retry, in seconds, even if the store asks for a longer one."""
 
 
 class ArtifactChangedError(Exception):
-    """The file is another one than the one begun with."""
+    """The file is no longer the one that the download began with."""
 
 
 class Transfer:
-    """The way of one file; it survives everything but a change of the file."""
+    """The transfer of one file; only a changed file or a permanent failure ends it early."""
 
     def __init__(self, job: DownloadJob, expected: ExpectedArtifact, url: str) -> None:
         self._job, self._expected = job, expected
@@ -70,113 +69,113 @@ class Transfer:
         self._destination, self._options = job.destination, job.options
         self._report, self._cancel_token = job.report, job.cancel_token
         self._digest = hashlib.md5(usedforsecurity=False)
-        self._known = FileInfo(expected.size)
-        self._patience = RetryBudget()
-        self._done = 0
-        self._noted = self._whole = self._complete = False
+        self._file = FileInfo(expected.size)
+        self._retry_budget = RetryBudget()
+        self._done = 0  # bytes of the file that were hashed or submitted
+        self._use_ranges = True
+        self._progress_saved = self._complete = False
 
     def run(self) -> Downloaded:
-        """Fetch, verify, and let it appear."""
+        """Download the file, verify it, and commit it at the destination."""
         try:
             self._resume()
-            self._fetch()
-            return self._verified()
+            self._download()
+            return self._verify_and_commit()
         except (ArtifactChangedError, ChecksumMismatch):
             self._destination.discard()
             raise
 
     def _resume(self) -> None:
-        """Hash what an earlier try left: the state of a hash cannot be kept over tries."""
-        self._done = self._destination.begin(self._expected)
+        """Hash what an earlier try has stored: the state of a hash cannot be stored."""
+        self._done = self._destination.open(self._expected)
         if self._done:
-            self._known = FileInfo(self._expected.size, self._destination.etag)
-            self._report(f"Going on with {size_text(self._done)} that an earlier try fetched")
+            self._file = FileInfo(self._expected.size, self._destination.etag)
+            self._report(f"Resuming at {size_text(self._done)}, which an earlier try downloaded")
         if self._done and self._options.verify:
-            for view in self._destination.left():
-                self._cancel_token.check()
+            for view in self._destination.read_partial():
+                self._cancel_token.raise_if_cancelled()
                 self._digest.update(view)
 
-    def _fetch(self) -> None:
-        now = time.monotonic()
-        self._progress = TransferProgress(self._known.size, now, self._done)
-        self._trial = ConnectionProbe(
-            self._options.connections, now, self._done, self._options.trial
-        )
-        slots = max(MIN_BUFFERS, self._options.connections + 2)
+    def _download(self) -> None:
+        now, options = time.monotonic(), self._options
+        self._progress = TransferProgress(self._file.size, now, self._done)
+        self._probe = ConnectionProbe(options.connections, now, self._done, options.probe_seconds)
+        buffers = max(MIN_BUFFERS, options.connections + 2)
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(self._new_store()))
-            self._belt = stack.enter_context(BufferPool(self._consumers(), slots))
-            stack.enter_context(self._cancel_token.interrupting(self._belt.wake))
-            stack.enter_context(self._cancel_token.interrupting(self._store.interrupt))
-            while not self._finished():
-                self._go_on()
-            self._belt.finish()
+            self._pool = stack.enter_context(BufferPool(self._consumers(), buffers))
+            stack.enter_context(self._cancel_token.on_cancel(self._pool.wake))
+            stack.enter_context(self._cancel_token.on_cancel(self._store.interrupt))
+            while not self._is_finished():
+                self._request_rest()
+            self._pool.finish()
 
     def _new_store(self) -> ArtifactStore:
-        return ArtifactStore(self._job.settings, self._options.window)
+        return ArtifactStore(self._job.settings, self._options.stall_window)
 
-    def _pace(self) -> StallDetector:
-        return StallDetector(self._options.least_rate, self._options.window)
+    def _new_stall_detector(self) -> StallDetector:
+        return StallDetector(self._options.min_rate, self._options.stall_window)
 
     def _consumers(self) -> list[Callable[[Iterator[memoryview]], None]]:
-        return [self._destination.consume, *([self._hash] if self._options.verify else [])]
+        return [self._destination.write, *([self._hash] if self._options.verify else [])]
 
     def _hash(self, views: Iterator[memoryview]) -> None:
         for view in views:
             self._digest.update(view)
 
-    def _finished(self) -> bool:
-        return self._complete or self._known.size == self._done
+    def _is_finished(self) -> bool:
+        return self._complete or self._file.size == self._done
 
-    def _left(self) -> int | None:
-        return None if self._known.size is None else self._known.size - self._done
+    def _remaining_bytes(self) -> int | None:
+        return None if self._file.size is None else self._file.size - self._done
 
-    def _verified(self) -> Downloaded:
-        found = self._digest.hexdigest() if self._options.verify else None
-        for error in (self._expected.size_differs(self._done), self._expected.md5_differs(found)):
+    def _verify_and_commit(self) -> Downloaded:
+        md5 = self._digest.hexdigest() if self._options.verify else None
+        for error in (self._expected.size_error(self._done), self._expected.md5_error(md5)):
             if error is not None:
                 raise error
         self._destination.commit()
-        self._report(self._progress.last(time.monotonic(), self._done))
-        return Downloaded(self._destination.name, self._done, found)
+        self._report(self._progress.final_line(time.monotonic(), self._done))
+        return Downloaded(self._destination.name, self._done, md5)
 
-    def _go_on(self) -> None:
-        """Open a stream at the first byte that lacks, and take what it gives."""
-        self._cancel_token.check()
-        wish = RangeRequest(0 if self._whole else self._done, ranged=not self._whole)
+    def _request_rest(self) -> None:
+        """Request everything from the first missing byte on, and receive what comes."""
+        self._cancel_token.raise_if_cancelled()
+        use_range = self._use_ranges
+        request = RangeRequest(self._done if use_range else 0, use_range=use_range)
         try:
-            stream = self._store.open(self._url, wish)
+            response = self._store.open(self._url, request)
         except CONNECTION_ERRORS as error:
-            self._miss(error_reason(error))
+            self._pause_before_retry(error_reason(error))
             return
-        several = False
-        with closing(stream):
-            body = self._begun(stream, wish)
+        try_parallel = False
+        with closing(response):
+            body = self._handle_response(response, request)
             if body is not None:
-                several = self._take(stream, body)
-        if several:
-            self._take_several()
+                try_parallel = self._receive(response, body)
+        if try_parallel:
+            self._download_in_parallel()
 
-    def _begun(self, stream: StoreResponse, wish: RangeRequest) -> RangeBody | None:
-        """Act on what an answer means."""
-        match classify_response(stream.status, stream.headers, wish, self._known):
+    def _handle_response(self, response: StoreResponse, request: RangeRequest) -> RangeBody | None:
+        """Handle the head of a response; return its body if one is to be received."""
+        match classify_response(response.status, response.headers, request, self._file):
             case RangeBody() as body:
-                self._learn(body)
+                self._update_file_info(body)
                 return body
             case http_range.FileComplete():
                 self._complete = True
             case http_range.UrlExpired(status):
-                self._renew(status)
-            case http_range.RetryLater(why, wait):
-                self._miss(why, wait or 0.0)
-            case http_range.BadRange(why):
-                self._whole = True
-                self._miss(f"the store answered a range wrongly ({why})")
-            case http_range.FileChanged(why):
-                raise ArtifactChangedError(why)
-            case http_range.WrongSize(found):
-                raise self._expected.size_differs(found) or ArtifactChangedError(
-                    "its size is another one"
+                self._refresh_url(status)
+            case http_range.RetryLater(reason, retry_after):
+                self._pause_before_retry(reason, retry_after or 0.0)
+            case http_range.BadRange(reason):
+                self._use_ranges = False
+                self._pause_before_retry(f"the store answered with a wrong range ({reason})")
+            case http_range.FileChanged(reason):
+                raise ArtifactChangedError(reason)
+            case http_range.WrongSize(size):
+                raise self._expected.size_error(size) or ArtifactChangedError(
+                    "its size is different"
                 )
             case http_range.FileGone(status):
                 raise ArtifactUnavailable("the store does not have it", status_code=status)
@@ -184,128 +183,113 @@ class Transfer:
                 raise UnexpectedAnswer("the store refuses the download", status_code=status)
         return None
 
-    def _learn(self, body: RangeBody) -> None:
-        known, self._known = self._known, self._known.learn(body)
-        if known.size is None and self._known.size is not None:
-            self._progress.total = self._known.size
-            self._destination.reserve(self._known.size - self._done)
-        if not self._noted or known.etag != self._known.etag:
-            self._noted = True
-            self._destination.note(self._expected, self._known.etag)
+    def _update_file_info(self, body: RangeBody) -> None:
+        before, self._file = self._file, self._file.updated_from(body)
+        if before.size is None and self._file.size is not None:
+            self._progress.total = self._file.size
+            self._destination.check_free_space(self._file.size - self._done)
+        if not self._progress_saved or before.etag != self._file.etag:
+            self._progress_saved = True
+            self._destination.save_progress(self._expected, self._file.etag)
 
-    def _renew(self, status: int) -> None:
-        if not self._patience.renew():
+    def _refresh_url(self, status: int) -> None:
+        if not self._retry_budget.may_refresh_url():
             raise UnexpectedAnswer("the store refuses fresh signed URLs", status_code=status)
-        self._report(f"The store refuses the signed URL (HTTP {status}): asking for a fresh one")
+        self._report(f"The store refused the signed URL (HTTP {status}): requesting a fresh one")
         artifact = self._job.get_artifact()
-        if ExpectedArtifact.of(self._expected.build_id, artifact) != self._expected:
-            raise ArtifactChangedError("BuildPixel announces another one")
+        if ExpectedArtifact.from_artifact(self._expected.build_id, artifact) != self._expected:
+            raise ArtifactChangedError("BuildPixel announces a different one")
         self._url = checked_artifact_url(artifact.url, self._job.settings.base_url)
 
-    def _miss(self, why: str, wait: float = 0.0) -> None:
-        """Pause before the next try.
+    def _pause_before_retry(self, reason: str, retry_after: float = 0.0) -> None:
+        """Wait before the next try.
 
-        :raises Unreachable: there were too many.
+        :raises Unreachable: there were too many failures.
         """
-        self._cancel_token.check()
-        pause = self._patience.miss(self._job.jitter())
+        self._cancel_token.raise_if_cancelled()
+        pause = self._retry_budget.pause_after_failure(self._job.jitter())
         if pause is None:
             raise Unreachable(
-                f"the download of {self._destination.name} broke off again and again, at last at "
-                f"{size_text(self._done)}: {why}"
+                f"the download of {self._destination.name} was interrupted too often, the last "
+                f"time at {size_text(self._done)}: {reason}"
             )
-        pause = max(pause, min(wait, MAX_PAUSE))
-        self._report(f"Broken off: {why}. Going on at {size_text(self._done)} in {pause:.1f} s")
-        self._cancel_token.pause(pause)
+        pause = max(pause, min(retry_after, MAX_PAUSE))
+        at = size_text(self._done)
+        self._report(f"Download interrupted: {reason}. Resuming at {at} in {pause:.1f} s")
+        self._cancel_token.sleep(pause)
 
-    def _take(self, stream: StoreResponse, body: RangeBody) -> bool:
-        """Hand on what a stream gives; say whether several connections should be tried."""
-        stream.expect(body.length)
+    def _receive(self, response: StoreResponse, body: RangeBody) -> bool:
+        """Submit what a response delivers; return whether to try several connections."""
+        response.limit(body.length)
         skip = self._done - body.start
-        pace = self._pace()
-        while not self._finished():
-            self._cancel_token.check()
-            slot = self._acquire()
-            began = time.monotonic()
-            count, trouble = _fill(stream, slot.memory[: self._wanted(skip)])
-            waited = time.monotonic() - began
-            self._send(slot, 0 if skip else count)
+        stall_detector = self._new_stall_detector()
+        while not self._is_finished():
+            self._cancel_token.raise_if_cancelled()
+            buffer = self._acquire_buffer()
+            view = buffer.memory[: self._next_read_size(skip)]
+            started_at = time.monotonic()
+            count, failure = response.read_available(view)
+            waited = time.monotonic() - started_at
+            self._submit(buffer, 0 if skip else count)
             skip -= min(skip, count)
-            if trouble is not None or pace.too_slow(count, waited):
-                self._break_off(body, trouble or "it has become too slow")
+            if failure is not None or stall_detector.is_stalled_after(count, waited):
+                self._handle_end(body, failure or "the connection has become too slow")
                 break
-            if self._trial.several(began + waited, self._done, waited, self._left()):
-                return body.ranged
+            now, remaining = started_at + waited, self._remaining_bytes()
+            if self._probe.should_try_parallel(now, self._done, waited, remaining):
+                return body.supports_ranges
         return False
 
-    def _wanted(self, skip: int) -> int:
-        """Say how much to read next: never beyond the announced size."""
-        left = self._left()
-        return min(CHUNK, skip or CHUNK, CHUNK if left is None else left + skip)
+    def _next_read_size(self, skip: int) -> int:
+        """Return how many bytes to read next: never beyond the announced size."""
+        remaining = self._remaining_bytes()
+        return min(CHUNK, skip or CHUNK, CHUNK if remaining is None else remaining + skip)
 
-    def _break_off(self, body: RangeBody, trouble: str) -> None:
-        """Tell the end of an answer from one that broke off."""
-        if trouble == ENDED and self._known.size is None:
-            # Without a length the end of the answer is the end; of a range, a 416 will tell.
-            self._complete = not body.ranged
-        elif not self._finished():
-            self._miss(trouble)
+    def _handle_end(self, body: RangeBody, failure: str) -> None:
+        """Distinguish the end of the file from an interruption."""
+        if failure == ENDED_EARLY and self._file.size is None:
+            # Without a known size, the end of a full response is the end of the file; after a
+            # range, a 416 to the next request confirms it.
+            self._complete = not body.supports_ranges
+        elif not self._is_finished():
+            self._pause_before_retry(failure)
 
-    def _acquire(self) -> Buffer:
-        while (slot := self._belt.acquire()) is None:
-            self._cancel_token.check()
-        return slot
+    def _acquire_buffer(self) -> Buffer:
+        while (buffer := self._pool.acquire()) is None:
+            self._cancel_token.raise_if_cancelled()
+        return buffer
 
-    def _send(self, slot: Buffer, count: int) -> None:
-        self._belt.send(slot, count)
+    def _submit(self, buffer: Buffer, count: int) -> None:
+        self._pool.submit(buffer, count)
         self._done += count
-        self._patience.progressed(count)
-        if line := self._progress.line(time.monotonic(), self._done):
+        self._retry_budget.add_progress(count)
+        if line := self._progress.line_if_due(time.monotonic(), self._done):
             self._report(line)
 
-    def _take_several(self) -> None:
-        """Go on over several connections for as long as that is faster."""
-        self._report(f"Trying {self._trial.lanes} connections at once")
-        lanes = ParallelDownload(
+    def _download_in_parallel(self) -> None:
+        """Continue over several connections for as long as that is faster."""
+        self._report(f"Trying {self._probe.connections} connections at once")
+        parallel = ParallelDownload(
             self._new_store,
             self._url,
-            (self._done, self._known.size or self._done),
-            self._known,
-            self._belt,
-            self._trial.lanes,
-            self._pace,
+            (self._done, self._file.size or self._done),
+            self._file,
+            self._pool,
+            self._probe.connections,
+            self._new_stall_detector,
         )
-        with lanes, self._cancel_token.interrupting(lanes.interrupt):
+        with parallel, self._cancel_token.on_cancel(parallel.interrupt):
             try:
-                self._take_blocks(lanes)
+                self._receive_blocks(parallel)
             except PartError as error:
-                self._trial.failed()
-                self._report(f"One of several connections broke: {error}. Going on with one")
-        self._cancel_token.check()
-        self._trial.begin(time.monotonic(), self._done)
+                self._probe.on_parallel_failure()
+                self._report(f"A parallel connection failed: {error}. Continuing with one")
+        self._cancel_token.raise_if_cancelled()
+        self._probe.restart(time.monotonic(), self._done)
 
-    def _take_blocks(self, lanes: ParallelDownload) -> None:
-        for number, (slot, count) in enumerate(lanes.blocks(), 1):
-            self._send(slot, count)
-            if not self._trial.stay(time.monotonic(), self._done, number):
-                self._report("Several connections are not faster here: going on with one")
+    def _receive_blocks(self, parallel: ParallelDownload) -> None:
+        for number, (buffer, count) in enumerate(parallel.iter_blocks(), 1):
+            self._submit(buffer, count)
+            if not self._probe.should_stay_parallel(time.monotonic(), self._done, number):
+                self._report("Several connections are not faster here: continuing with one")
                 return
-
-
-ENDED = "the connection ended early"
-
-
-def _fill(stream: StoreResponse, view: memoryview) -> tuple[int, str | None]:
-    """Read until a buffer is full or no longer fresh; say how much, and what broke."""
-    began, count = time.monotonic(), 0
-    try:
-        while count < len(view):
-            came = stream.read_into(view[count:])
-            if came == 0:
-                return count, ENDED
-            count += came
-            if time.monotonic() - began > MAX_BUFFER_AGE:
-                break
-    except CONNECTION_ERRORS as error:
-        return count, error_reason(error)
-    return count, None

@@ -1,1 +1,1 @@
-"""BuildPixel's REST API behind an Airflow connection."""
+"""The blocking and the asyncio hook, which use an Airflow connection."""

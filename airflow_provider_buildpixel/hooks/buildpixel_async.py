@@ -1,4 +1,4 @@
-"""The asyncio hook: the same methods as the blocking one, as coroutines and async iterators."""
+"""The asyncio hook: the methods of the blocking hook as coroutines and async iterators."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_buildpixel.api import endpoints, fields
-from airflow_provider_buildpixel.builds import lookup, request
-from airflow_provider_buildpixel.downloads import artifacts
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
 from airflow_provider_buildpixel.hooks import connections
 from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
@@ -24,13 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from airflow_provider_buildpixel.api.aio import AsyncClient
-    from airflow_provider_buildpixel.api.endpoints import Call
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
     from airflow_provider_buildpixel.api.model import (
         Artifact,
         Build,
         BuildSetting,
         Identity,
-        Page,
         Project,
     )
     from airflow_provider_buildpixel.builds.logs import LogLine
@@ -41,12 +38,13 @@ log = logging.getLogger(__name__)
 
 
 class BuildPixelAsyncHook:
-    """Talks to BuildPixel's REST API on an event loop, over aiohttp.
+    """Calls BuildPixel's REST API on an event loop, with the aiohttp library.
 
-    It is an async context manager, and looks the connection up, off the loop, on first use. The
-    methods raise, and repeat requests, as those of ``BuildPixelHook``.
+    It is an asynchronous context manager. The connection is looked up on first use, without
+    blocking the event loop. Methods, errors and retries are those of ``BuildPixelHook``, except
+    that a rejected token is not looked up again.
 
-    :param buildpixel_conn_id: the Airflow connection of type ``buildpixel``.
+    :param buildpixel_conn_id: id of an Airflow connection of type ``buildpixel``.
     """
 
     def __init__(self, buildpixel_conn_id: str = "buildpixel_default") -> None:
@@ -55,22 +53,22 @@ class BuildPixelAsyncHook:
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet: the first request does."""
+        """Return the hook; the first request opens a connection."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Give back the HTTP connections."""
+        """Close the HTTP connections."""
         await self.close()
 
     async def close(self) -> None:
-        """Give back the HTTP connections."""
+        """Close the HTTP connections; a later request opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
     async def get_client(self) -> AsyncClient:
-        """Give the client of all this hook's requests."""
-        from airflow_provider_buildpixel.api.aio import AsyncClient  # light
+        """Return the REST client of this hook, created on first use."""
+        from airflow_provider_buildpixel.api.aio import AsyncClient
 
         async with self._opening:
             if self._client is None:
@@ -82,12 +80,16 @@ class BuildPixelAsyncHook:
     async def _perform(self, call: Call[T]) -> T:
         return await (await self.get_client()).perform(call)
 
-    async def _pages(self, call: Call[Page[T]]) -> AsyncIterator[T]:
-        async for member in (await self.get_client()).pages(call):
-            yield member
+    async def _iter_items(self, call: Call[Page[T]]) -> AsyncIterator[T]:
+        async for item in (await self.get_client()).iter_items(call):
+            yield item
 
     async def test_connection(self) -> tuple[bool, str]:
-        """Say whom the token belongs to (``GET /auth/me``, tried once)."""
+        """Return whether the token works, and a message for the user (``GET /auth/me``).
+
+        The request is not repeated. The message names user, organization, plan and role, or the
+        error. It contains a warning if the role cannot trigger builds.
+        """
         try:
             client = await self.get_client()
             identity = await client.attempt(endpoints.get_identity())
@@ -98,11 +100,16 @@ class BuildPixelAsyncHook:
     # Identity and organization
 
     async def get_identity(self) -> Identity:
-        """Give user, organization and role of the token (``GET /auth/me``)."""
+        """Return the user, organization and role of the token (``GET /auth/me``)."""
         return await self._perform(endpoints.get_identity())
 
     async def update_organization(self, organization_id: str, **changes: Any) -> Any:
-        """Change an organization (``PATCH /organizations/:id``); give the answer's JSON."""
+        """Change an organization (``PATCH /organizations/:id``).
+
+        :param organization_id: id of the organization.
+        :param changes: fields to change, in snake_case or camelCase; None values are left out.
+        :return: the response's JSON.
+        """
         return await self._perform(
             endpoints.update_organization(organization_id, fields.request_body(changes))
         )
@@ -112,40 +119,57 @@ class BuildPixelAsyncHook:
     ) -> Any:
         """Store Perforce credentials (``PATCH /organizations/:id/perforce``).
 
-        :raises InvalidRequest: BuildPixel tried them, and Perforce refused.
+        BuildPixel verifies the credentials before it stores them.
+
+        :param organization_id: id of the organization.
+        :param server_url: address of the Perforce server, such as
+            ``ssl:perforce.example.com:1666``.
+        :param user_name: the Perforce user.
+        :param ticket: a login ticket of that user.
+        :return: the response's JSON.
+        :raises InvalidRequest: Perforce rejected the credentials.
         """
         body = {"serverUrl": server_url, "userName": user_name, "ticket": ticket}
         return await self._perform(endpoints.update_perforce(organization_id, body))
 
     async def disconnect_github(self, organization_id: str) -> None:
-        """Disconnect the GitHub App (``DELETE /organizations/:id/integrations/github``)."""
+        """Disconnect the GitHub App (``DELETE /organizations/:id/integrations/github``).
+
+        :param organization_id: id of the organization.
+        """
         await self._perform(endpoints.disconnect_github(organization_id))
 
     # Projects
 
     def list_projects(self, source_control: str | None = None) -> AsyncIterator[Project]:
-        """Give all projects, lazily page by page (``GET /projects``).
+        """Yield all projects; each page is requested when it is needed (``GET /projects``).
 
-        :param source_control: ``github`` or ``perforce``.
+        :param source_control: ``github`` or ``perforce``; None for both.
         """
-        return self._pages(endpoints.list_projects(source_control))
+        return self._iter_items(endpoints.list_projects(source_control))
 
     async def get_project(self, project_id: str) -> Project:
-        """Give a project (``GET /projects/:id``)."""
+        """Return a project (``GET /projects/:id``).
+
+        :raises NotFound: the project does not exist, or the token has no access to it.
+        """
         return await self._perform(endpoints.get_project(project_id))
 
     async def find_project(self, name_or_id: str) -> Project:
-        """Find a project by id or exact name (``GET /projects/:id``, ``GET /projects``).
+        """Return the project with an id or exact name (``GET /projects/:id``, ``GET /projects``).
 
-        :raises NotFound: none is called so; the message lists those there are.
-        :raises InvalidRequest: several are, or nothing was given.
+        :param name_or_id: the name or id; an id takes precedence.
+        :raises NotFound: no project matches; the message lists the existing ones.
+        :raises InvalidRequest: several projects have this name, or the argument is empty.
         """
+        from airflow_provider_buildpixel.builds import lookup
+
         name_or_id = lookup.checked_project(name_or_id)
         if lookup.looks_like_id(name_or_id):
             try:
                 return await self.get_project(name_or_id)
             except NotFound:
-                log.debug("No project has the id %s; trying it as a name", name_or_id)
+                log.debug("No project has the id %s; searching by name", name_or_id)
         projects = [project async for project in self.list_projects()]
         return lookup.find_project(name_or_id, projects)
 
@@ -158,7 +182,14 @@ class BuildPixelAsyncHook:
         default_branch: str,
         uproject_path: str | None = None,
     ) -> Project:
-        """Add a project from GitHub (``POST /projects/add-repo``)."""
+        """Add and return a project from a GitHub repository (``POST /projects/add-repo``).
+
+        :param name: name of the project.
+        :param installation_id: id of the GitHub App's installation.
+        :param repo_full_name: owner and name of the repository, such as ``my-org/my-game``.
+        :param default_branch: the branch to build by default.
+        :param uproject_path: path of the ``.uproject`` file in the repository.
+        """
         body = {
             "name": name,
             "installationId": installation_id,
@@ -171,7 +202,13 @@ class BuildPixelAsyncHook:
     async def add_perforce_project(
         self, name: str, *, depot: str, stream_path: str, uproject_path: str | None = None
     ) -> Project:
-        """Add a project from Perforce (``POST /projects/add-perforce``)."""
+        """Add and return a project from a Perforce depot (``POST /projects/add-perforce``).
+
+        :param name: name of the project.
+        :param depot: the depot, such as ``//depot``.
+        :param stream_path: the stream, such as ``//depot/main``.
+        :param uproject_path: path of the ``.uproject`` file in the stream.
+        """
         body = {
             "name": name,
             "depot": depot,
@@ -181,35 +218,57 @@ class BuildPixelAsyncHook:
         return await self._perform(endpoints.add_project("add-perforce", fields.request_body(body)))
 
     async def update_project(self, project_id: str, **changes: Any) -> Project:
-        """Change name or description (``PATCH /projects/:id``)."""
+        """Change and return a project (``PATCH /projects/:id``).
+
+        The project is read again (``GET /projects/:id``) if the response does not contain it.
+
+        :param project_id: id of the project.
+        :param changes: ``name`` or ``description``; the source control cannot be changed.
+        """
         changed = await self._perform(
             endpoints.update_project(project_id, fields.request_body(changes))
         )
         return changed or await self.get_project(project_id)
 
     async def delete_project(self, project_id: str) -> None:
-        """Delete a project and its build settings (``DELETE /projects/:id``)."""
+        """Delete a project and its build settings (``DELETE /projects/:id``).
+
+        Its past builds stay readable by id.
+        """
         await self._perform(endpoints.delete_project(project_id))
 
     # Build settings
 
     def list_build_settings(self, project_id: str) -> AsyncIterator[BuildSetting]:
-        """Give a project's build settings (``GET /projects/:id/build-settings``)."""
-        return self._pages(endpoints.list_build_settings(project_id))
+        """Yield the build settings of a project (``GET /projects/:id/build-settings``).
+
+        :param project_id: id of the project.
+        """
+        return self._iter_items(endpoints.list_build_settings(project_id))
 
     async def get_build_setting(self, project_id: str, build_setting_id: str) -> BuildSetting:
-        """Give a build setting (``GET /projects/:id/build-settings/:settingId``)."""
+        """Return a build setting (``GET /projects/:id/build-settings/:settingId``).
+
+        :raises NotFound: the build setting or its project does not exist.
+        """
         return await self._perform(endpoints.get_build_setting(project_id, build_setting_id))
 
     async def find_build_setting(
         self, project_id: str, name_or_selector: str | Mapping[str, Any]
     ) -> BuildSetting:
-        """Find the one build setting of this id, or with these fields.
+        """Return the one build setting with an id, or with the given fields.
 
-        :param name_or_selector: an id, or a mapping such as ``{"platform": "Win64"}``.
-        :raises NotFound: none fits; the message lists those there are.
-        :raises InvalidRequest: several fit.
+        The build settings of the project are listed (``GET /projects/:id/build-settings``) and
+        compared.
+
+        :param project_id: id of the project.
+        :param name_or_selector: an id, or fields such as ``{"platform": "Win64", "branch":
+            "main"}``.
+        :raises NotFound: none matches; the message lists the existing ones.
+        :raises InvalidRequest: several match, or the argument is empty or invalid.
         """
+        from airflow_provider_buildpixel.builds import lookup
+
         selector = lookup.parse_selector(name_or_selector)
         settings = [setting async for setting in self.list_build_settings(project_id)]
         return lookup.find_setting(selector, settings)
@@ -217,9 +276,14 @@ class BuildPixelAsyncHook:
     async def create_build_setting(
         self, project_id: str, *, platform: str, build_type: str, ue_version: str, **more: Any
     ) -> BuildSetting:
-        """Create a build setting (``POST /projects/:id/build-settings``).
+        """Create and return a build setting (``POST /projects/:id/build-settings``).
 
-        :param more: ``trigger``, ``branch`` or ``stream_path``, and the optional fields.
+        :param project_id: id of the project.
+        :param platform: such as ``Win64``.
+        :param build_type: such as ``Shipping``.
+        :param ue_version: version of Unreal Engine, such as ``5.4``.
+        :param more: ``trigger``, ``branch`` (GitHub) or ``stream_path`` (Perforce), and optional
+            fields, in snake_case or camelCase.
         """
         body = {"platform": platform, "buildType": build_type, "ueVersion": ue_version, **more}
         return await self._perform(
@@ -229,7 +293,15 @@ class BuildPixelAsyncHook:
     async def update_build_setting(
         self, project_id: str, build_setting_id: str, **changes: Any
     ) -> BuildSetting:
-        """Change a build setting (``PATCH /projects/:id/build-settings/:settingId``)."""
+        """Change a build setting (``PATCH /projects/:id/build-settings/:settingId``).
+
+        The changed build setting is returned. It is read again (``GET`` on the same path) if the
+        response does not contain it.
+
+        :param project_id: id of the project.
+        :param build_setting_id: id of the build setting.
+        :param changes: fields to change, in snake_case or camelCase; None values are left out.
+        """
         body = fields.request_body(changes)
         changed = await self._perform(
             endpoints.update_build_setting(project_id, build_setting_id, body)
@@ -237,7 +309,10 @@ class BuildPixelAsyncHook:
         return changed or await self.get_build_setting(project_id, build_setting_id)
 
     async def delete_build_setting(self, project_id: str, build_setting_id: str) -> None:
-        """Delete a build setting (``DELETE /projects/:id/build-settings/:settingId``)."""
+        """Delete a build setting (``DELETE /projects/:id/build-settings/:settingId``).
+
+        Its past builds stay readable by id.
+        """
         await self._perform(endpoints.delete_build_setting(project_id, build_setting_id))
 
     # Builds
@@ -252,19 +327,33 @@ class BuildPixelAsyncHook:
     ) -> Build:
         """Start a build (``POST /projects/:id/build-settings/:settingId/trigger``).
 
-        It supersedes, that is cancels, a live build of the same kind. After a lost answer the
-        request is not repeated, and whether it ran is open; the operator settles that too.
+        It supersedes, that is cancels, a live build of the same project, branch, platform and build
+        type. If the response is lost, the request is not repeated, and it is unknown whether a
+        build was started; ``BuildPixelTriggerBuildOperator`` handles that case.
+
+        :param project_id: id of the project.
+        :param build_setting_id: id of the build setting.
+        :param branch: Git branch or Perforce stream; by default that of the build setting.
+        :param commit: Git commit; by default the newest.
+        :param changelist: Perforce changelist; by default the newest.
+        :return: the build with its ids and the status ``pending``; :meth:`get_build` reads all
+            fields.
         """
+        from airflow_provider_buildpixel.builds.request import pending_build
+
         call = endpoints.trigger_build(
             project_id, build_setting_id, branch=branch, commit=commit, changelist=changelist
         )
-        return request.pending_build(await self._perform(call), project_id, build_setting_id)
+        return pending_build(await self._perform(call), project_id, build_setting_id)
 
     async def get_build(self, build_id: str) -> Build:
-        """Give a build (``GET /builds/:id``)."""
+        """Return a build (``GET /builds/:id``).
+
+        :raises NotFound: the build does not exist, or the token has no access to it.
+        """
         return await self._perform(endpoints.get_build(build_id))
 
-    def list_builds(  # the documented filters
+    def list_builds(
         self,
         project_id: str | None = None,
         build_setting_id: str | None = None,
@@ -273,7 +362,17 @@ class BuildPixelAsyncHook:
         build_type: str | None = None,
         branch: str | None = None,
     ) -> AsyncIterator[Build]:
-        """Give the builds that fit, lazily page by page, in no certain order (``GET /builds``)."""
+        """Yield the builds that match all given filters (``GET /builds``).
+
+        The order is unspecified. Each page is requested when it is needed.
+
+        :param project_id: id of a project.
+        :param build_setting_id: id of a build setting.
+        :param status: such as ``running``.
+        :param platform: such as ``Win64``.
+        :param build_type: such as ``Shipping``.
+        :param branch: Git branch or Perforce stream.
+        """
         call = endpoints.list_builds(
             project_id=project_id,
             build_setting_id=build_setting_id,
@@ -282,40 +381,46 @@ class BuildPixelAsyncHook:
             build_type=build_type,
             branch=branch,
         )
-        return self._pages(call)
+        return self._iter_items(call)
 
     async def get_artifact(self, build_id: str) -> Artifact:
-        """Give the signed URL, size and MD5 of the artifact (``GET /builds/:id/download``).
+        """Return signed URL, size and MD5 of a build's artifact (``GET /builds/:id/download``).
 
-        :raises ArtifactUnavailable: never produced, or removed by retention.
+        The URL is a secret, and expires.
+
+        :raises ArtifactUnavailable: the build produced no artifact, or retention has removed it.
         """
         try:
             return await self._perform(endpoints.get_artifact(build_id))
         except NotFound as error:
-            raise artifacts.artifact_unavailable(build_id, error) from error
+            from airflow_provider_buildpixel.downloads.artifacts import artifact_unavailable
+
+            raise artifact_unavailable(build_id, error) from error
 
     async def wait_for_build(
         self,
         build_id: str,
-        timeout: float | None = None,  # as the blocking hook's
+        timeout: float | None = None,  # noqa: ASYNC109  # the signature of the blocking hook
         on_log: Callable[[LogLine], None] | None = None,
         *,
         poll_interval: float = 30.0,
         channel: str | None = None,
     ) -> Build:
-        """Wait for a build to end and give it, whatever its end is.
+        """Wait until a build has ended, and return it, whether it succeeded or not.
 
-        Listens over Socket.IO and reads over REST; polls while there is no live channel.
+        The wait listens for events over Socket.IO and reads the status over REST (``GET
+        /builds/:id``). It polls while Socket.IO is disconnected.
 
-        :param timeout: seconds.
-        :param on_log: called with each line of the build's log.
+        :param build_id: id of the build.
+        :param timeout: seconds; None waits without a limit.
+        :param on_log: called with each line of the build's log; it must not block the event loop.
         :param poll_interval: seconds between reads while polling.
-        :param channel: ``auto``, ``socketio`` or ``polling``; by default the connection's.
-        :raises BuildTimeout: it did not end in time; it goes on.
-        :raises InvalidRequest: a parameter makes no sense.
+        :param channel: ``auto``, ``socketio`` or ``polling``; by default that of the connection.
+        :raises BuildTimeout: the build did not end in time; it continues.
+        :raises InvalidRequest: a parameter is invalid.
         """
         from airflow_provider_buildpixel.waits.actions import Done
-        from airflow_provider_buildpixel.waits.monitor import monitor_for  # light
+        from airflow_provider_buildpixel.waits.monitor import monitor_for
 
         settings = (await self.get_client()).settings
         wait = hook_wait(
@@ -324,13 +429,13 @@ class BuildPixelAsyncHook:
             poll_interval=poll_interval,
             timeout=timeout,
             now=time.time(),
-            stream="all" if on_log else None,
+            stream_logs="all" if on_log else None,
         )
         async with monitor_for(settings) as monitor:
             end = await monitor.wait(wait, log_line_callback(on_log))
         if isinstance(end, Done):
             return end.build
         build = None
-        with suppress(BuildPixelError):  # it may just have ended
+        with suppress(BuildPixelError):  # it may have ended after the last poll
             build = await (await self.get_client()).attempt(endpoints.get_build(build_id))
         return ended_or_timeout(build_id, build, timeout)

@@ -1,4 +1,4 @@
-"""Airflow connections as settings; in the triggerer one look-up serves many triggers."""
+"""Loads Airflow connections as settings; triggers on one event loop share a cached look-up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+import airflow_provider_buildpixel.exceptions  # noqa: F401  # adds Airflow's base classes
 from airflow_provider_buildpixel import __version__
 from airflow_provider_buildpixel.api.settings import Settings
 
@@ -19,38 +20,41 @@ if TYPE_CHECKING:
 
 
 LOOKUP_TTL = 60.0
-"""Seconds that a look-up in the triggerer serves: one costs tens of milliseconds."""
+"""Seconds for which a look-up is cached: one takes tens of milliseconds."""
 
 REFUSED_LOOKUP_TTL = 1.0
-"""Seconds that a look-up serves after its token was refused: many triggers ask at once."""
+"""Seconds for which a look-up with a rejected token is cached: many triggers retry at once."""
 
 USER_AGENT = f"airflow-provider-buildpixel/{__version__}"
 
 
 def parse_connection(conn: ConnectionLike) -> Settings:
-    """Read a connection."""
+    """Return the settings of an Airflow connection.
+
+    :raises InvalidRequest: a field is missing or invalid.
+    """
     return Settings.from_connection(conn, USER_AGENT)
 
 
 def warn_if_unverified(settings: Settings, conn_id: str, log: Any) -> None:
-    """Say in a log that a connection does without certificates, wherever it is used."""
+    """Log a warning if the connection does not verify certificates."""
     if settings.verify is False:
         log.warning(
             "Connection %s does not verify certificates (extra verify is false): anyone on the "
-            "way can read the token",
+            "network path can read the token",
             conn_id,
         )
 
 
 def get_settings(conn_id: str) -> Settings:
-    """Look a connection up, blocking."""
+    """Look an Airflow connection up, blocking, and return its settings."""
     return parse_connection(BaseHook.get_connection(conn_id))
 
 
-def _look_up_for_loop(conn_id: str) -> Settings:
-    """Look a connection up in a thread, and load the client there, too: that takes half a second.
+def _look_up_in_thread(conn_id: str) -> Settings:
+    """Look a connection up, and import the client that the event loop will use next.
 
-    Whoever looks a connection up from a loop is about to use the client on it.
+    The import takes half a second, so it must not happen on the loop.
     """
     import_module("airflow_provider_buildpixel.waits.monitor")
     return get_settings(conn_id)
@@ -59,13 +63,16 @@ def _look_up_for_loop(conn_id: str) -> Settings:
 @dataclass(frozen=True)
 class _Lookup:
     task: asyncio.Task[Settings]
-    since: float
+    started_at: float
 
-    def usable(self, refused: Settings | None) -> bool:
-        """Tell whether this look-up may serve: not failed, not too old, not the refused one."""
+    def is_usable(self, refused: Settings | None) -> bool:
+        """Whether the look-up did not fail, is recent, and did not return the refused settings.
+
+        :param refused: settings whose token was rejected.
+        """
         if self.task.done() and (self.task.cancelled() or self.task.exception() is not None):
             return False
-        age = time.monotonic() - self.since
+        age = time.monotonic() - self.started_at
         if refused is None or not self.task.done() or self.task.result() != refused:
             return age < LOOKUP_TTL
         return age < REFUSED_LOOKUP_TTL
@@ -75,28 +82,29 @@ _LOOKUPS: dict[tuple[asyncio.AbstractEventLoop, str], _Lookup] = {}
 
 
 async def get_settings_async(conn_id: str, *, refused: Settings | None = None) -> Settings:
-    """Look a connection up without blocking the loop.
+    """Look an Airflow connection up without blocking the event loop, and return its settings.
 
-    :param refused: settings whose token was refused: look again, it may have been replaced.
+    :param refused: settings whose token was rejected; they are looked up again, because the token
+        may have been replaced.
     """
     loop = asyncio.get_running_loop()
-    known = _LOOKUPS.get((loop, conn_id))
-    if known is None or not known.usable(refused):
+    lookup = _LOOKUPS.get((loop, conn_id))
+    if lookup is None or not lookup.is_usable(refused):
         for key in [key for key in _LOOKUPS if key[0].is_closed()]:
             del _LOOKUPS[key]
-        # A thread and the plain call: right on every version of Airflow, and in dag.test.
-        task = loop.create_task(asyncio.to_thread(_look_up_for_loop, conn_id))
-        known = _LOOKUPS[loop, conn_id] = _Lookup(task, time.monotonic())
-    return await asyncio.shield(known.task)
+        # The blocking call in a thread works in every version of Airflow, and in dag.test.
+        task = loop.create_task(asyncio.to_thread(_look_up_in_thread, conn_id))
+        lookup = _LOOKUPS[loop, conn_id] = _Lookup(task, time.monotonic())
+    return await asyncio.shield(lookup.task)
 
 
 def connection_message(identity: Identity) -> str:
-    """Say whom a token belongs to, and what it cannot do."""
-    who = identity.email or identity.name or identity.user_id or "an unnamed user"
+    """Return the result of a connection test: user, organization, plan, role, and a warning."""
+    user = identity.email or identity.name or identity.user_id or "an unnamed user"
     message = (
-        f"Connected as {who}, organization {identity.organization or 'unknown'}, "
+        f"Connected as {user}, organization {identity.organization or 'unknown'}, "
         f"plan {identity.plan or 'unknown'}, role {identity.role or 'unknown'}"
     )
     if identity.can_trigger:
         return message
-    return f"{message}. Warning: a viewer can follow builds and fetch artifacts, but not trigger"
+    return f"{message}. Warning: a viewer can read builds and artifacts, but not trigger builds"

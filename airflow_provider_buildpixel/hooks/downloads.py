@@ -1,4 +1,4 @@
-"""Where a download of the hook goes, and what it says when there is nothing to download."""
+"""Downloads for the hook: reads the destination, and explains a missing artifact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.hooks.lineage import ArtifactSource
 
 
-LOCAL = ("file", "local")
+LOCAL_SCHEMES = ("file", "local")
 
 
 def download(
@@ -33,9 +33,9 @@ def download(
     options: DownloadOptions,
     cancel_token: CancelToken | None,
 ) -> Downloaded:
-    """Fetch the artifact of a build.
+    """Download the artifact of a build.
 
-    :raises ArtifactUnavailable: there is none; the message says which reason is likelier.
+    :raises ArtifactUnavailable: there is none; the message names the likeliest reason.
     """
     from airflow_provider_buildpixel.downloads.cancel import CancelToken
     from airflow_provider_buildpixel.downloads.download import run_download  # loads requests
@@ -54,27 +54,27 @@ def download(
         cancel_token or CancelToken(),
     )
     try:
-        found = run_download(job)
+        downloaded = run_download(job)
     except ArtifactUnavailable as error:
-        build = _build(hook.get_build, build_id)
-        raise artifacts.explain_unavailable(build_id, error, build) from None
-    lineage.report_download(hook, build_id, found.path)
-    return found
+        reason = artifacts.likely_reason(_find_build(hook.get_build, build_id))
+        raise artifacts.artifact_unavailable(build_id, error, reason) from None
+    lineage.report_download(hook, build_id, downloaded.path)
+    return downloaded
 
 
-def _build(read: Callable[[str], Build], build_id: str) -> Build | None:
+def _find_build(get_build: Callable[[str], Build], build_id: str) -> Build | None:
     try:
-        return read(build_id)
+        return get_build(build_id)
     except NotFound:
         return None
 
 
 MIN_SIGNED_PATH = 24
-"""Characters of a path from which on it may hold a signature, and is hidden as a whole."""
+"""Characters from which on a path may contain a signature, and is masked as a whole."""
 
 
 def mask_signed_url(artifact: Artifact) -> Artifact:
-    """Make Airflow hide the signature wherever a library might log it."""
+    """Make Airflow mask the signature in all logs; return the artifact."""
     parts = urlsplit(artifact.url)
     for secret in (parts.query, parts.path if len(parts.path) >= MIN_SIGNED_PATH else ""):
         if secret:
@@ -83,44 +83,49 @@ def mask_signed_url(artifact: Artifact) -> Artifact:
 
 
 def parse_destination(
-    where: Any, *, extract: bool, max_expansion: float, verify: bool
+    destination: Any, *, extract: bool, max_expansion: float, verify: bool
 ) -> Destination:
-    """Read a destination: a local path, or a URL of Airflow's object storage.
+    """Return the destination for a local path, or for a URL of Airflow's object storage.
 
-    :param where: text, or a path object of either kind. A directory (a closing slash) is unpacked
-        into.
+    :param destination: text, or a path object of either kind. One that ends with a slash is a
+        directory to unpack into.
     """
-    text = str(where) if hasattr(where, "fs") else os.fspath(where)
+    text = str(destination) if hasattr(destination, "fs") else os.fspath(destination)
     if not text:
         raise InvalidRequest("destination is empty")
     extract = extract or text.endswith("/")
     scheme = urlsplit(text).scheme if "://" in text else "file"
-    if scheme in LOCAL:
-        return _local(text, extract=extract, max_expansion=max_expansion, verify=verify)
+    if scheme in LOCAL_SCHEMES:
+        return _local_destination(text, extract=extract, max_expansion=max_expansion, verify=verify)
     if extract:
-        raise InvalidRequest(f"{text}: unpacking needs a local directory; objects have no links")
-    return _object(where if hasattr(where, "fs") else ObjectStoragePath(text), text)
+        raise InvalidRequest(
+            f"{text}: unpacking requires a local directory: an object store has no links"
+        )
+    path = destination if hasattr(destination, "fs") else ObjectStoragePath(text)
+    return _object_destination(path, text)
 
 
-def _local(text: str, *, extract: bool, max_expansion: float, verify: bool) -> Destination:
+def _local_destination(
+    text: str, *, extract: bool, max_expansion: float, verify: bool
+) -> Destination:
     from airflow_provider_buildpixel.downloads.destinations.archive import ExtractedDirectory
     from airflow_provider_buildpixel.downloads.destinations.local import LocalFile
 
-    path = _path_in(text) if "://" in text else Path(text).expanduser().absolute()
+    path = _file_url_path(text) if "://" in text else Path(text).expanduser().absolute()
     if extract:
-        return ExtractedDirectory(path, expansion=max_expansion, checksum_decides=verify)
+        return ExtractedDirectory(path, max_expansion=max_expansion, checksum_decides=verify)
     return LocalFile(path)
 
 
-def _path_in(url: str) -> Path:
-    """Read a ``file://`` URL, whose connection, if it names one, means nothing."""
-    place, slash, rest = url.partition("://")[2].partition("/")
-    if not slash or place.rpartition("@")[2]:
-        raise InvalidRequest(f"{url}: a file URL names an absolute path: file:///…")
+def _file_url_path(url: str) -> Path:
+    """Return the path of a ``file://`` URL; an Airflow connection in it is ignored."""
+    host, slash, rest = url.partition("://")[2].partition("/")
+    if not slash or host.rpartition("@")[2]:
+        raise InvalidRequest(f"{url}: a file URL needs an absolute path, as in file:///…")
     return Path("/", rest.lstrip("/"))
 
 
-def _object(path: Any, text: str) -> Destination:
+def _object_destination(path: Any, text: str) -> Destination:
     from airflow_provider_buildpixel.downloads.destinations.object_store import ObjectUpload
 
     return ObjectUpload(path.fs, path.path, text)

@@ -1,4 +1,4 @@
-"""What was made of what, for whoever reads Airflow's hook lineage, such as OpenLineage."""
+"""Reports the inputs and outputs of tasks to Airflow's hook lineage, as used by OpenLineage."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ if TYPE_CHECKING:
 
 
 class ArtifactSource(Protocol):
-    """What a download and its lineage need of the hook."""
+    """What a download and its lineage need from the hook."""
 
     @property
     def settings(self) -> Settings:
-        """The connection, as settings."""
+        """The settings of the connection."""
 
     @property
     def log(self) -> Any:
         """The log of the task."""
 
     def get_artifact(self, build_id: str) -> Artifact:
-        """Return the signed URL, size and MD5 of an artifact."""
+        """Return the signed URL, size and MD5 of the artifact of a build."""
 
     def get_build(self, build_id: str) -> Build:
         """Return a build."""
 
 
 def report_build(hook: object, build: Build) -> None:
-    """Report that a build has made a new artifact of its build setting."""
-    collector = _collector()
-    if collector is not None and (made := _uri(build)):
-        collector.add_output_asset(context=hook, uri=made)
+    """Report the asset of the build's setting as an output."""
+    collector = _active_collector()
+    if collector is not None and (uri := _build_uri(build)):
+        collector.add_output_asset(context=hook, uri=uri)
 
 
 def report_download(hook: ArtifactSource, build_id: str, path: str) -> None:
-    """Report that an artifact was brought to a file, a directory or an object.
+    """Report the build's asset as an input, and the destination of the download as an output.
 
-    The build is read only if anybody listens; what was downloaded stays a success in any case.
+    The build is read only if a plugin reads lineage. A failed read does not fail the download.
     """
-    collector = _collector()
+    collector = _active_collector()
     if collector is None:
         return
     try:
-        source = _uri(hook.get_build(build_id))
+        source_uri = _build_uri(hook.get_build(build_id))
     except BuildPixelError as error:
-        hook.log.info("The lineage of %s lacks its source: %s", path, error)
-        source = None
-    if source:
-        collector.add_input_asset(context=hook, uri=source)
+        hook.log.info("The lineage of %s has no source: its build was not read: %s", path, error)
+        source_uri = None
+    if source_uri:
+        collector.add_input_asset(context=hook, uri=source_uri)
     collector.add_output_asset(context=hook, uri=_destination_uri(path))
 
 
-def _collector() -> Any:
-    """Give Airflow's collector, or None where no plugin reads what it collects."""
-    # It loads more than a parse of a Dag should pay for, and has one set of names for 2.11 too.
+def _active_collector() -> Any:
+    """Return Airflow's collector, None where no plugin reads what it collects."""
+    # Imported here as it is too slow for the parse of a Dag. compat names it alike for 2.11 and 3.
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
     from airflow.providers.common.compat.sdk import NoOpCollector
 
@@ -66,14 +66,14 @@ def _collector() -> Any:
     return None if isinstance(collector, NoOpCollector) else collector
 
 
-def _uri(build: Build) -> str | None:
+def _build_uri(build: Build) -> str | None:
     if not (build.project_id and build.build_setting_id):
         return None
     return build_uri(build.project_id, build.build_setting_id)
 
 
 def _destination_uri(path: str) -> str:
-    """Spell a destination as the URI of an asset, which names no Airflow connection."""
+    """Return a destination as an asset URI, without the Airflow connection."""
     if "://" not in path:
         return f"file://{quote(path)}"
     parts = urlsplit(path)

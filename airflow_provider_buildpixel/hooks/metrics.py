@@ -1,4 +1,4 @@
-"""What waits count of themselves, through Airflow's metrics."""
+"""Reports the metrics of waits through Airflow's metrics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def report_metrics(metrics: Metrics) -> None:
-    """Pass counts on to whatever Airflow reports metrics to."""
-    from airflow.providers.common.compat.sdk import Stats  # only a triggerer needs it
+    """Send the metrics to Airflow's metrics backend."""
+    from airflow.providers.common.compat.sdk import Stats  # used in the triggerer only
 
     Stats.gauge("buildpixel.waits", metrics.waits)
     if metrics.up is not None:
@@ -23,9 +23,9 @@ def report_metrics(metrics: Metrics) -> None:
         Stats.incr("buildpixel.requests", count, tags={"route": route, "status": status})
     for kind, count in metrics.events.items():
         Stats.incr("buildpixel.events", count, tags={"kind": kind})
-    for status, seconds in metrics.waited:
+    for status, seconds in metrics.wait_times:
         Stats.timing("buildpixel.wait", timedelta(seconds=seconds), tags={"status": status})
-    for seconds in metrics.queued:
+    for seconds in metrics.queue_times:
         Stats.timing("buildpixel.queue", timedelta(seconds=seconds))
 
 
@@ -33,5 +33,5 @@ def _counts(metrics: Metrics) -> tuple[tuple[str, int], ...]:
     return (
         ("buildpixel.channel.connects", metrics.connects),
         ("buildpixel.channel.drops", metrics.drops),
-        ("buildpixel.lines_left_out", metrics.lines_left_out),
+        ("buildpixel.lines_left_out", metrics.lines_dropped),
     )

@@ -1,1 +1,1 @@
-"""The way from a task in Airflow's UI to its build."""
+"""Links from Airflow's UI to builds."""

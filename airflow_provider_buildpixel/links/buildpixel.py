@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 LINK_KEY = "buildpixel_build_url"
-"""XCom with the address of the build's page."""
+"""XCom key of the URL of the build's page."""
 
 
 class BuildPixelBuildLink(BaseOperatorLink):
-    """Opens the build's page: that of the connection's ``build_url``, else the one inside Airflow.
+    """Link to the build's page: by the connection's ``build_url``, else the page inside Airflow.
 
-    Below Airflow 3.1 there is none inside Airflow.
+    The page inside Airflow requires Airflow 3.1.
     """
 
     name = "BuildPixel build"
 
     @property
     def xcom_key(self) -> str:
-        """The XCom that Airflow 3 shows: pushed right after the dispatch, so it is there early."""
+        """The XCom that Airflow 3 reads the URL from; it is pushed right after the dispatch."""
         return LINK_KEY
 
     def get_link(
         self,
-        operator: BaseOperator,  # Airflow's signature
+        operator: BaseOperator,  # noqa: ARG002  # Airflow's signature
         *,
         ti_key: TaskInstanceKey,
     ) -> str:
-        """Give the address that the task has pushed; nothing of the operator lives that long."""
-        found: Any = XCom.get_value(ti_key=ti_key, key=LINK_KEY)
-        return found or ""
+        """Return the URL that the task pushed, empty if there is none yet."""
+        url: Any = XCom.get_value(ti_key=ti_key, key=LINK_KEY)
+        return url or ""

@@ -1,1 +1,1 @@
-"""Operators: trigger a build, fetch its artifact."""
+"""The operators: start a build, download its artifact."""

@@ -1,17 +1,16 @@
-"""The operators that DAG authors import."""
+"""The operators that Dag authors import."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_buildpixel.builds import outcome
-from airflow_provider_buildpixel.builds.outcome import FollowNewer, Skip, Succeed
+from airflow_provider_buildpixel.builds.outcome import Outcome
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
 from airflow_provider_buildpixel.hooks import lineage
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
@@ -37,37 +36,48 @@ __all__ = ["BuildPixelDownloadArtifactOperator", "BuildPixelTriggerBuildOperator
 
 
 class BuildPixelTriggerBuildOperator(BaseOperator):
-    """Starts a build, waits for it without holding a worker, and succeeds only if it does.
+    """Starts a build, waits until it ends, and succeeds only if the build does.
 
-    Returns the build's facts (``build_id``, ``status``, ``commit``, ``url``, …). The XCom
-    ``build_id`` and the link to the build are there from the moment of the dispatch.
+    Returns the build's facts: ``build_id``, ``status``, ``project_id``, ``build_setting_id``,
+    ``platform``, ``build_type``, ``branch``, ``commit``, ``changelist``, ``ue_version``,
+    ``triggered_by``, ``created_at``, ``finished_at``, ``duration_seconds`` and ``url``. The XCom
+    ``build_id`` and the link to the build exist as soon as the build was started.
 
-    :param project: id or exact name of the project (templated).
-    :param build_setting: id, or fields such as ``{"platform": "Win64", "buildType": "Shipping"}``
-        that exactly one setting of the project has (templated).
-    :param branch: build this branch instead of the setting's (templated).
-    :param commit: build this commit (templated).
-    :param changelist: build this Perforce changelist (templated).
-    :param buildpixel_conn_id: the Airflow connection (templated).
-    :param wait_for_completion: False to return after the dispatch.
-    :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable``.
-    :param channel: ``auto`` (Socket.IO, polling while it is down), ``socketio`` or ``polling``;
-        by default the connection's.
-    :param poll_interval: seconds between reads while polling; while the live channel is up, a
-        safety read every ten of them.
-    :param timeout: seconds from the dispatch to the build's end; ``execution_timeout`` holds too,
-        deferred or not.
-    :param queue_timeout: seconds that the build may stay queued.
-    :param on_superseded: ``fail``, ``skip``, or ``follow`` the newer build.
-    :param on_in_flight: when a live build of this kind would be cancelled by ours: ``supersede``
-        it, ``adopt`` it if it builds the same, ``wait`` for it, or ``fail``.
-    :param durable: go on with the same build after a retry, a lost worker or triggerer.
-    :param stream_logs: the build's log lines in the task's log: ``all``, ``warn``, ``error`` or
-        None.
-    :raises BuildFailed: the build failed; it carries phase, first error lines and advice.
-    :raises BuildSuperseded: a newer build took its place.
-    :raises BuildTimeout: it took too long; it goes on, as nothing can cancel it.
-    :raises DispatchUncertain: a request may have started a build that cannot be told apart.
+    All time limits are in seconds. A time limit ends the task, never the build: BuildPixel's API
+    cannot cancel a build.
+
+    :param project: the id or exact name of the project (templated).
+    :param build_setting: the id of a build setting, or fields that match exactly one setting of
+        the project, such as ``{"platform": "Win64", "buildType": "Shipping"}`` (templated).
+    :param branch: the branch to build, instead of the setting's (templated).
+    :param commit: the commit to build, instead of the newest one of the branch (templated).
+    :param changelist: the Perforce changelist to build (templated).
+    :param buildpixel_conn_id: the id of the Airflow connection (templated).
+    :param wait_for_completion: if False, the task succeeds as soon as the build was started.
+    :param deferrable: wait in the triggerer, without a worker; the default is
+        ``[operators] default_deferrable``.
+    :param channel: how the end of the build is noticed: ``socketio``, ``polling``, or ``auto`` for
+        Socket.IO with polling while it is down. None uses the connection's setting.
+    :param poll_interval: seconds between reads of the status while polling. While Socket.IO is
+        connected, the status is read every ten intervals.
+    :param timeout: seconds from the start of the build until its end, over all retries. Airflow's
+        ``execution_timeout`` applies as well, also while the task is deferred.
+    :param queue_timeout: seconds that the build may stay in the queue.
+    :param on_superseded: what to do when a newer build supersedes this one: ``fail``, ``skip`` the
+        task, or ``follow`` the newer build, which waits for it and returns its facts.
+    :param on_in_flight: what to do when the new build would supersede a live one: ``supersede`` it;
+        ``adopt`` it if it has the same build setting and the requested commit or changelist
+        (otherwise supersede it); ``wait`` until it has ended; or ``fail``.
+    :param durable: continue with the same build after a retry or after the loss of a worker or
+        triggerer. If False, each try starts a build.
+    :param stream_logs: the build log lines to copy to the task's log: ``all``, ``warn`` (warnings
+        and errors), ``error`` or None.
+    :raises BuildFailed: the build failed; the error has its phase, first error lines and advice.
+    :raises BuildSuperseded: a newer build superseded this one.
+    :raises BuildTimeout: a time limit was exceeded; the build continues in BuildPixel.
+    :raises BuildInFlight: there is a live build, and ``on_in_flight`` is ``fail``.
+    :raises DispatchUncertain: a request may have started a build that cannot be identified.
+    :raises InvalidRequest: a parameter is invalid; nothing was started.
     """
 
     template_fields: Sequence[str] = (
@@ -82,7 +92,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     operator_extra_links = (BuildPixelBuildLink(),)
     ui_color = "#e8e3ff"
 
-    def __init__(  # the public interface
+    def __init__(  # noqa: PLR0913  # the public interface
         self,
         *,
         project: str,
@@ -128,37 +138,36 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         return BuildPixelHook(self.buildpixel_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Start the build, or go on with the one of an earlier try, and wait for it."""
-        self._check()
-        return self._begin(context, WaitProgress.of(context))
+        """Start the build, or continue with the one of an earlier try, and wait for it."""
+        self._check_parameters()
+        return self._dispatch_and_wait(context, WaitProgress.of_new_try(context))
 
-    def _begin(self, context: Context, before: WaitProgress) -> dict[str, Any]:
-        """Have a build and wait for it.
+    def _dispatch_and_wait(self, context: Context, progress: WaitProgress) -> dict[str, Any]:
+        """Get the task's build and wait for it.
 
-        :param before: of the time before the dispatch, in which a build in the way is waited for.
+        :param progress: covers the time before the dispatch, spent waiting for a live build.
         """
-        # Every parse of a Dag imports this module, and only a task that runs gets here.
+        # Every parse of a Dag imports this module; only a running task needs these.
         from airflow_provider_buildpixel.builds.dispatch import WaitFor
         from airflow_provider_buildpixel.tasks.dispatcher import Dispatcher
 
         project = self.hook.find_project(self.project)
         setting = self.hook.find_build_setting(project.id, self.build_setting)
-        starting = Dispatcher(
+        dispatcher = Dispatcher(
             hook=self.hook,
-            request=self._request(project.id, setting.id),
+            request=self._build_request(project.id, setting.id),
             setting=setting,
-            memory=self._memory(context),
+            state=self._state(context),
             on_in_flight=self.on_in_flight,
             log=self.log,
-            retry_since=self._retry_since(context),
         )
-        while isinstance(begun := starting.begin(), WaitFor):
-            self._let_end(begun.build, before)
-            starting = replace(starting, hook=self.hook)  # whose token may have been replaced
-        self._publish(context, begun.build)
+        while isinstance(result := dispatcher.dispatch(), WaitFor):
+            self._wait_for_in_flight(result.build, progress)
+            dispatcher = replace(dispatcher, hook=self.hook)  # its token may have been replaced
+        self._publish(context, result.build)
         if not self.wait_for_completion:
-            return self._taken(context, begun.build)
-        return self._wait(context, begun.build, before.since(begun.dispatched_at))
+            return self._finish(context, result.build)
+        return self._wait(context, result.build, progress.from_dispatch(result.dispatched_at))
 
     def execute_complete(
         self,
@@ -167,60 +176,59 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         build_id: str | None = None,
         progress: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Go on after the trigger woke this task: read the build again and decide.
+        """Continue after the trigger's event: read the build again, then finish or wait on.
 
-        The event is a wake-up; of what it says only the build's id is used, where Airflow drops
-        the other arguments.
+        The event is only a wake-up. Its build id is used where Airflow drops the other arguments.
         """
         event = event or {}
         if event.get("status") == "error":
-            self.log.warning("The wait was broken off: %s", event.get("message"))
-        known = build_id or event.get("build_id")
-        if not known:
+            self.log.warning("The wait ended early: %s", event.get("message"))
+        known_id = build_id or event.get("build_id")
+        if not known_id:
             raise BuildPixelError("the task was resumed without the id of its build")
-        self._build_id = known
-        before = WaitProgress.from_json(context, progress)
-        build = self._woken(known, before)
-        # Said at the dispatch already; a try that Airflow began meanwhile has cleared it.
+        self._build_id = known_id
+        known_progress = WaitProgress.from_json(context, progress)
+        build = self._read_after_resume(known_id, known_progress)
+        # Push the XComs again: Airflow deletes them if it has begun another try meanwhile.
         waiting.publish(context, self.hook, build)
-        return self._wait(context, build, before)
+        return self._wait(context, build, known_progress)
 
-    def execute_after(
+    def execute_after_in_flight(
         self,
         context: Context,
         event: dict[str, Any] | None = None,
         progress: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Go on after a live build that stood in the way has ended."""
-        self.log.info("The build in the way: %s", event)
-        return self._begin(context, WaitProgress.from_json(context, progress))
+        """Continue after a live build has ended that the new one would have superseded."""
+        self.log.info("The wait for a live build has ended: %s", event)
+        return self._dispatch_and_wait(context, WaitProgress.from_json(context, progress))
 
-    def _woken(self, build_id: str, progress: WaitProgress) -> Build:
-        """Read the build again; while BuildPixel is away, wait on without a worker for that too."""
+    def _read_after_resume(self, build_id: str, progress: WaitProgress) -> Build:
+        """Read the build; defer again, without using a worker, while it cannot be read."""
         from airflow_provider_buildpixel.api.endpoints import get_build  # not for parsing Dags
         from airflow_provider_buildpixel.api.retry import is_permanent
 
         deadlines = self._deadlines(progress)
-        if not self.deferrable or deadlines.passed(time.time(), queued=False):
+        if not self.deferrable or deadlines.expired_parameter(time.time(), queued=False):
             return self.hook.get_build(build_id)
         try:
             return self.hook.client.attempt(get_build(build_id))
         except BuildPixelError as error:
             if is_permanent(error) or isinstance(error, NotFound):
-                return self.hook.get_build(build_id)  # which takes a token that was replaced
-            self.log.warning("The build could not be read, so the wait goes on: %s", error)
-        return self._defer(build_id, deadlines, progress)
+                return self.hook.get_build(build_id)  # this also uses a replaced token
+            self.log.warning("Could not read the build; deferring again: %s", error)
+        return self._defer_until_end(build_id, deadlines, progress)
 
     def on_kill(self) -> None:
-        """Say that nothing stops the build: BuildPixel has no way to cancel one."""
+        """Log that the build continues: BuildPixel's API cannot cancel it."""
         if self._build_id is not None:
             self.log.warning(
-                "Build %s goes on in BuildPixel: it cannot be cancelled over the API. A retry of "
-                "this task goes on with it",
+                "Build %s continues in BuildPixel: it cannot be cancelled over the API. A retry "
+                "of this task continues with it",
                 self._build_id,
             )
 
-    def _check(self) -> None:
+    def _check_parameters(self) -> None:
         parameters.check_wait(self.channel, self.poll_interval, self.stream_logs)
         parameters.check_limits(timeout=self.timeout, queue_timeout=self.queue_timeout)
         parameters.check_rendered(
@@ -229,7 +237,7 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         parameters.check_choice("on_superseded", self.on_superseded, outcome.ON_SUPERSEDED)
         parameters.check_choice("on_in_flight", self.on_in_flight, parameters.ON_IN_FLIGHT)
 
-    def _request(self, project_id: str, build_setting_id: str) -> BuildRequest:
+    def _build_request(self, project_id: str, build_setting_id: str) -> BuildRequest:
         from airflow_provider_buildpixel.builds.request import BuildRequest
 
         changelist = None if self.changelist in (None, "") else str(self.changelist)
@@ -237,18 +245,11 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             project_id, build_setting_id, self.branch or None, self.commit or None, changelist
         )
 
-    def _memory(self, context: Context) -> TaskState:
+    def _state(self, context: Context) -> TaskState:
         return TaskState(context, durable=self.durable)
 
-    def _retry_since(self, context: Context) -> float | None:
-        """Give the instant from which a live build may be an earlier try's of this task."""
-        ti: Any = context["ti"]
-        start = getattr(context.get("dag_run"), "start_date", None)
-        retry = self.durable and (ti.try_number or 1) > 1
-        return start.timestamp() if retry and start is not None else None
-
     def _url(self, build: Build) -> str | None:
-        return self.hook.settings.build_page(build.id, build.project_id)
+        return self.hook.settings.build_page_url(build.id, build.project_id)
 
     def _publish(self, context: Context, build: Build) -> None:
         self._build_id = build.id
@@ -265,87 +266,80 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         )
 
     def _wait(self, context: Context, build: Build, progress: WaitProgress) -> dict[str, Any]:
-        """Wait until the build is over: the one end of all roads."""
+        """Wait until the build has ended; return its facts or raise its error."""
         while True:
-            end = outcome.outcome_of(build, self.on_superseded)
-            if isinstance(end, FollowNewer):
-                build, progress = self._follow(context, build, progress)
-                continue
-            if end is not None:
-                return self._conclude(context, build, end)
-            build = self._wait_once(build, progress)
+            build_outcome = outcome.outcome_of(build, self.on_superseded)
+            if build_outcome is Outcome.FOLLOW_NEWER:
+                build, progress = self._follow_newer(context, build, progress)
+            elif build_outcome is not None:
+                return self._apply_outcome(context, build, build_outcome)
+            else:
+                build = self._wait_for_change(build, progress)
 
-    def _wait_once(self, build: Build, progress: WaitProgress) -> Build:
-        """Defer, or block until there is news, and read the build again."""
+    def _wait_for_change(self, build: Build, progress: WaitProgress) -> Build:
+        """Defer; or block until the wait ends or times out, then read the build again."""
         deadlines = self._deadlines(progress)
-        reason = deadlines.passed(time.time(), queued=build.status.queued)
-        if reason is not None:
-            raise waiting.timeout_error(reason, self._limit(reason), build, self._url(build))
+        waiting.raise_if_expired(self, deadlines, build, queued=build.status.queued)
         if not build.status.queued:
-            deadlines = replace(deadlines, queue_until=None)
+            deadlines = replace(deadlines, queue_expires_at=None)
         if self.deferrable:
-            self._defer(build.id, deadlines, progress)
-        self._block(build.id, deadlines, self.stream_logs)
+            self._defer_until_end(build.id, deadlines, progress)
+        self._wait_blocking(build.id, deadlines, self.stream_logs)
         return self.hook.get_build(build.id)
 
-    def _block(self, build_id: str, deadlines: Deadlines, stream: str | None) -> None:
+    def _wait_blocking(self, build_id: str, deadlines: Deadlines, stream_logs: str | None) -> None:
         wait = waiting.make_wait(
             build_id,
             deadlines,
             channel=self.channel or self.hook.settings.channel,
             poll_interval=self.poll_interval,
-            stream=stream,
+            stream_logs=stream_logs,
         )
         waiting.wait_blocking(self, wait)
 
-    def _limit(self, reason: str) -> float:
-        limit = getattr(self, reason)
-        return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-
-    def _defer(self, build_id: str, deadlines: Deadlines, progress: WaitProgress) -> NoReturn:
+    def _defer_until_end(
+        self, build_id: str, deadlines: Deadlines, progress: WaitProgress
+    ) -> NoReturn:
         self.hook.close()
         self.defer(
-            trigger=self._trigger(build_id, deadlines),
+            trigger=self._make_trigger(build_id, deadlines),
             method_name="execute_complete",
-            kwargs={"build_id": build_id, "progress": progress.next_round().to_json()},
+            kwargs={"build_id": build_id, "progress": progress.next_deferral().to_json()},
             timeout=waiting.deferral_timeout(deadlines, time.time()),
         )
 
-    def _trigger(self, build_id: str, deadlines: Deadlines) -> BuildPixelBuildTrigger:
+    def _make_trigger(self, build_id: str, deadlines: Deadlines) -> BuildPixelBuildTrigger:
         return BuildPixelBuildTrigger(
             build_id=build_id,
             buildpixel_conn_id=self.buildpixel_conn_id,
             channel=self.channel,
             poll_interval=self.poll_interval,
-            deadline=deadlines.until,
-            queue_deadline=deadlines.queue_until,
+            deadline=deadlines.expires_at,
+            queue_deadline=deadlines.queue_expires_at,
             stream_logs=self.stream_logs,
             **waiting.resume_delay(),
         )
 
-    def _let_end(self, build: Build, progress: WaitProgress) -> None:
-        """Wait for a live build that ours would cancel; ``timeout`` bounds all such waits."""
-        deadlines = replace(self._deadlines(progress), queue_until=None)
-        reason = deadlines.passed(time.time(), queued=False)
-        if reason is not None:
-            raise waiting.timeout_error(reason, self._limit(reason), build, self._url(build))
+    def _wait_for_in_flight(self, build: Build, progress: WaitProgress) -> None:
+        """Wait for a live build that the new one would supersede; ``timeout`` applies."""
+        deadlines = replace(self._deadlines(progress), queue_expires_at=None)
+        waiting.raise_if_expired(self, deadlines, build, queued=False)
         if self.deferrable:
             self.hook.close()
             self.defer(
-                trigger=self._trigger(build.id, deadlines),
-                method_name="execute_after",
+                trigger=self._make_trigger(build.id, deadlines),
+                method_name="execute_after_in_flight",
                 kwargs={"progress": progress.to_json()},
                 timeout=waiting.deferral_timeout(deadlines, time.time()),
             )
-        self._block(build.id, deadlines, stream=None)
+        self._wait_blocking(build.id, deadlines, stream_logs=None)
 
-    def _follow(
+    def _follow_newer(
         self, context: Context, build: Build, progress: WaitProgress
     ) -> tuple[Build, WaitProgress]:
-        """Go on to the build that superseded ours."""
-        from airflow_provider_buildpixel.builds.dispatch_loop import (
-            find_newer_build,  # loads requests
-        )
+        """Return the build that superseded this one, and the progress of waiting for it."""
+        # Imports requests.
+        from airflow_provider_buildpixel.builds.dispatch_loop import find_newer_build
 
         newer = find_newer_build(self.hook.client, build, retry=True)
         if newer is None or progress.followed >= outcome.MAX_FOLLOWED:
@@ -356,27 +350,30 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             newer.title,
             newer.triggered_by,
         )
-        memory = self._memory(context)
-        record = memory.recall()
+        state = self._state(context)
+        record = state.load()
         if record is not None:
-            memory.keep(replace(record, build_id=newer.id))
+            state.save(replace(record, build_id=newer.id))
         self._publish(context, newer)
-        return newer, progress.following(time.time() - self.hook.client.age(newer))
+        return newer, progress.follow_newer(time.time() - self.hook.client.age(newer))
 
-    def _conclude(self, context: Context, build: Build, end: outcome.Outcome) -> dict[str, Any]:
+    def _apply_outcome(
+        self, context: Context, build: Build, build_outcome: Outcome
+    ) -> dict[str, Any]:
         url = self._url(build)
-        if isinstance(end, Succeed):
+        if build_outcome is Outcome.SUCCEED:
             lineage.report_build(self.hook, build)
-            return self._taken(context, build)
-        if isinstance(end, Skip):
+            return self._finish(context, build)
+        if build_outcome is Outcome.SKIP:
             raise AirflowSkipException(f"{build.title} was superseded (on_superseded='skip')")
         if build.status.superseded:
-            raise outcome.superseded_error(build, waiting.find_newer(self, build), url)
+            raise outcome.superseded_error(build, waiting.superseding_build(self, build), url)
         raise outcome.failure_error(build, url)
 
-    def _taken(self, context: Context, build: Build) -> dict[str, Any]:
+    def _finish(self, context: Context, build: Build) -> dict[str, Any]:
+        """Return the build's facts, after storing that the task has used them."""
         facts = build.facts(self._url(build))
         waiting.add_to_asset_events(context, self.outlets or (), facts)
-        self._memory(context).conclude()
+        self._state(context).mark_finished()
         self.hook.close()
         return facts

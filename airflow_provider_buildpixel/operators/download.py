@@ -1,4 +1,4 @@
-"""The operator that brings a build's artifact to where it is wanted."""
+"""The operator that downloads a build's artifact."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 class BuildPixelDownloadArtifactOperator(BaseOperator):
-    """Downloads a build's artifact, verified, to a local path or an object store, or unpacks it.
+    """Downloads a build's artifact to a local path or an object store, or unpacks it; verifies it.
 
-    Returns ``path``, ``size_bytes`` and ``checksum_md5``, both of the tarball; the last is None
-    where it was not computed. What is at the destination is replaced as a whole or not at all. A
-    retry goes on with what an earlier try has fetched into a local file.
+    Returns ``path``, and ``size_bytes`` and ``checksum_md5`` of the tarball; the checksum is None
+    where it was not computed. The destination is replaced as a whole or not at all. A retry resumes
+    the download of a local file.
 
     :param build_id: the build (templated).
     :param destination: a local path, or a URL of Airflow's object storage such as
-        ``s3://conn@bucket/key`` (templated). With a closing slash it is a directory and unpacked
+        ``s3://conn@bucket/key`` (templated). A path that ends with a slash is a directory to unpack
         into.
     :param buildpixel_conn_id: the Airflow connection (templated).
-    :param overwrite: replace what is there; else the task succeeds only if the artifact itself is
-        there already.
+    :param overwrite: replace what is at the destination. Otherwise the task succeeds only if
+        nothing is there, or exactly this artifact.
     :param verify: compare the checksum; the size is always compared.
     :param extract: unpack into the local directory ``destination``, without the tarball on disk.
-    :param connections: how many connections may be tried at once; they are kept if they are
-        faster than one. Above four each costs 4 MiB of memory more.
-    :param min_rate: bytes in a second below which a connection is given up for a new one.
+    :param connections: the most parallel connections to try; they are kept if they are faster than
+        one. Each above four costs another 4 MiB of memory.
+    :param min_rate: bytes per second below which a connection is replaced by a new one.
     :param max_expansion: how many times its size the artifact may unpack to.
-    :raises ArtifactUnavailable: never produced, or removed by retention.
-    :raises ChecksumMismatch: what arrived is not what BuildPixel announced; it was deleted.
+    :raises ArtifactUnavailable: the build never produced one, or retention removed it.
+    :raises ChecksumMismatch: the data is not what BuildPixel announced; it was deleted.
     """
 
     template_fields: Sequence[str] = ("build_id", "destination", "buildpixel_conn_id")
     ui_color = "#e8e3ff"
 
-    def __init__(  # the public interface
+    def __init__(  # noqa: PLR0913  # the public interface
         self,
         *,
         build_id: str,
@@ -75,13 +75,13 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
         """The hook of this task."""
         return BuildPixelHook(self.buildpixel_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any]:  # Airflow's signature
-        """Download it."""
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002  # Airflow's signature
+        """Download the artifact; return its path, size and checksum."""
         from airflow_provider_buildpixel.downloads.cancel import CancelToken
 
         self._cancel_token = CancelToken()
         try:
-            found = self.hook.download_artifact(
+            result = self.hook.download_artifact(
                 self.build_id,
                 self.destination,
                 overwrite=self.overwrite,
@@ -94,11 +94,11 @@ class BuildPixelDownloadArtifactOperator(BaseOperator):
             )
         finally:
             self.hook.close()
-        self.log.info("%s", found.summary())
-        return found.to_json()
+        self.log.info("%s", result.summary())
+        return result.to_json()
 
     def on_kill(self) -> None:
-        """Stop at once; what came so far stays for a retry."""
+        """Cancel the download at once; a retry resumes a local file."""
         if self._cancel_token is not None:
             self._cancel_token.cancel()
-        self.log.warning("Stopping the download; a retry goes on with what a local file has so far")
+        self.log.warning("Stopping the download; a retry resumes a local file where it stopped")

@@ -1,1 +1,1 @@
-"""What the pages about builds in Airflow's UI show."""
+"""Data of the build pages in Airflow's UI."""

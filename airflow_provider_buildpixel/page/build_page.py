@@ -1,16 +1,12 @@
-"""What the page of a build shows, as plain JSON of which every text is only ever shown as text."""
+"""The content of a build's page as plain JSON; the page shows every string as text, not markup."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.api.text import plain, shown
-from airflow_provider_buildpixel.builds.logs import (
-    NO_ERROR_LINE,
-    LogSummary,
-    cause_of,
-    recent_lines,
-)
+from airflow_provider_buildpixel.api.text import safe_text, sanitize
+from airflow_provider_buildpixel.builds.failure_cause import failure_cause
+from airflow_provider_buildpixel.builds.logs import LogSummary, recent_lines
 from airflow_provider_buildpixel.page import history, phases
 
 if TYPE_CHECKING:
@@ -24,21 +20,21 @@ if TYPE_CHECKING:
 
 
 LIVE_REFRESH = 2.0
-"""Seconds until a page looks again at a build that has not ended."""
+"""Seconds between the page's requests while a build runs."""
 
-LATE_LINES = 10.0
-"""Seconds after a build's end in which lines may still come."""
+LATE_LINES_PERIOD = 10.0
+"""Seconds after a build's end in which log lines may still arrive."""
 
 CLOCK_TOLERANCE = 2.0
-"""Seconds that an HTTP date, which is cut to whole ones, may be behind."""
+"""Seconds by which an HTTP date, which has whole seconds, may lag behind."""
 
 IDLE_REFRESH = 5.0
-"""Seconds until it looks again whether there is a build."""
+"""Seconds between the page's requests while the task has no build or a read fails."""
 
 LINES_SHOWN = 1_000
-"""Log lines of one answer; the page keeps more."""
+"""Log lines in one answer; the page keeps more."""
 
-_AUTHORS = {"user": "user", "api_token": "API token", "push": "push of", "cron": "schedule"}
+_TRIGGER_NAMES = {"user": "user", "api_token": "API token", "push": "push of", "cron": "schedule"}
 
 
 def page_data(
@@ -47,71 +43,71 @@ def page_data(
     *,
     previous: Iterable[Build] = (),
     newer: Build | None = None,
-    dashboard: str | None = None,
+    dashboard_url: str | None = None,
 ) -> dict[str, Any]:
-    """Give what the page shows of a build.
+    """Return what the page shows of a build.
 
     :param now: the service's clock.
-    :param previous: the newest builds of its setting.
+    :param previous: the newest builds of its build setting.
     :param newer: the build that superseded it.
-    :param dashboard: its page in BuildPixel's dashboard.
+    :param dashboard_url: its page in BuildPixel's dashboard.
     """
     lines = recent_lines(build.raw)[-LINES_SHOWN:]
     timeline = phases.timeline(build, lines, now)
     return {
         "kind": "build",
-        "id": plain(build.id, 64),
-        "status": plain(build.status, 40),
+        "id": sanitize(build.id, 64),
+        "status": sanitize(build.status, 40),
         "tone": history.tone(build.status),
         "title": _title(build),
-        "message": plain(build.commit_message or "", 500),
+        "message": sanitize(build.commit_message or "", 500),
         "facts": [[name, value] for name, value in _facts(build) if value],
         "seconds": elapsed_seconds(build, now),
         "phases": [_phase(phase) for phase in timeline],
         "failure": _failure(build, lines, timeline),
         "newer": _newer(newer),
-        "artifact": build.status.succeeded,
-        "dashboard": dashboard,
+        "has_artifact": build.status.succeeded,
+        "dashboard_url": dashboard_url,
         "history": history.chart(previous, build),
         "log": [_line(line) for line in lines],
-        "again": None if is_final(build, now) else LIVE_REFRESH,
+        "refresh_after": None if is_final(build, now) else LIVE_REFRESH,
     }
 
 
 def is_final(build: Build, now: datetime) -> bool:
-    """Tell whether nothing more is to come: the last lines can be there later than the status."""
+    """Return whether nothing will change: the last log lines can arrive after the final status."""
     if not build.status.terminal:
         return False
     if build.finished_at is None:
         return True
-    return not -CLOCK_TOLERANCE < (now - build.finished_at).total_seconds() < LATE_LINES
+    return not -CLOCK_TOLERANCE < (now - build.finished_at).total_seconds() < LATE_LINES_PERIOD
 
 
 def _title(build: Build) -> str:
-    what = " ".join(part for part in (build.platform, build.build_type) if part)
-    return plain(what or f"Build {build.id}", 100)
+    target = " ".join(part for part in (build.platform, build.build_type) if part)
+    return sanitize(target or f"Build {build.id}", 100)
 
 
 def _facts(build: Build) -> Iterable[tuple[str, str]]:
-    """Give names and values; those without a value are not shown."""
-    yield "Branch", plain(build.branch or "", 200)
-    yield "Commit", plain(build.commit or "", 64)
-    yield "Changelist", plain(build.changelist or "", 64)
-    yield "Engine", plain(f"Unreal Engine {build.ue_version}" if build.ue_version else "", 100)
+    """Yield names and values; the page leaves out empty values."""
+    yield "Branch", sanitize(build.branch or "", 200)
+    yield "Commit", sanitize(build.commit or "", 64)
+    yield "Changelist", sanitize(build.changelist or "", 64)
+    yield "Engine", sanitize(f"Unreal Engine {build.ue_version}" if build.ue_version else "", 100)
     yield "Triggered by", trigger_text(build.triggered_by)
     yield "Queued at", build.created_at.isoformat() if build.created_at else ""
     yield "Finished at", build.finished_at.isoformat() if build.finished_at else ""
-    yield "Build", plain(build.id, 64)
+    yield "Build", sanitize(build.id, 64)
 
 
 def trigger_text(triggered_by: str | None) -> str:
-    """Say for people who started a build; what is not documented is shown as it is."""
-    kind, _, who = (triggered_by or "").partition(":")
-    return plain(f"{_AUTHORS.get(kind, kind)} {who}".strip(), 100)
+    """Return who or what started a build as words; an undocumented value stays unchanged."""
+    kind, _, name = (triggered_by or "").partition(":")
+    return sanitize(f"{_TRIGGER_NAMES.get(kind, kind)} {name}".strip(), 100)
 
 
 def elapsed_seconds(build: Build, now: datetime) -> float | None:
-    """Give how long it took, or has taken so far since it was queued, in seconds."""
+    """Return the build's duration in seconds, or the time since it was queued while it is live."""
     if build.status.terminal:
         return build.duration_seconds
     if build.created_at is None:
@@ -120,7 +116,7 @@ def elapsed_seconds(build: Build, now: datetime) -> float | None:
 
 
 def _phase(phase: Phase) -> dict[str, Any]:
-    """Give times and not a duration: a page may know a start from when the log still showed it."""
+    """Return times instead of a duration: the page may know a start that the log has lost."""
     return {
         "name": phase.name,
         "state": phase.state,
@@ -132,85 +128,89 @@ def _phase(phase: Phase) -> dict[str, Any]:
 def _failure(
     build: Build, lines: Sequence[LogLine], timeline: Iterable[Phase]
 ) -> dict[str, Any] | None:
-    """Give phase, first error lines and advice of a build that failed."""
-    if history.tone(build.status) != "bad":
+    """Return phase, first error lines and advice if the build failed; else None."""
+    status = build.status
+    if not status.terminal or status.succeeded or status.superseded:
         return None
-    book = LogSummary.of(lines)
-    cause = cause_of(book.errors) or (None if book.errors or book.ended else NO_ERROR_LINE)
-    phase = next((phase.name for phase in timeline if phase.state == "bad"), None)
-    return {"phase": phase, "errors": book.errors, "advice": cause.advice if cause else None}
+    summary = LogSummary.from_lines(lines)
+    cause = failure_cause(summary)
+    phase = next((phase.name for phase in timeline if phase.state == phases.FAILED), None)
+    return {"phase": phase, "errors": summary.errors, "advice": cause.advice if cause else None}
 
 
 def _newer(newer: Build | None) -> dict[str, Any] | None:
     if newer is None:
         return None
     return {
-        "id": plain(newer.id, 64),
-        "status": plain(newer.status, 40),
-        "commit": plain(newer.commit or newer.changelist or "", 64),
-        "author": trigger_text(newer.triggered_by),
+        "id": sanitize(newer.id, 64),
+        "status": sanitize(newer.status, 40),
+        "commit": sanitize(newer.commit or newer.changelist or "", 64),
+        "triggered_by": trigger_text(newer.triggered_by),
     }
 
 
 def _line(line: LogLine) -> list[str | None]:
-    return [line.timestamp and plain(line.timestamp, 40), line.level, line.shown]
+    return [line.timestamp and sanitize(line.timestamp, 40), line.level, line.display_text]
 
 
-def no_build(operator: str | None, *, over: bool) -> dict[str, Any]:
-    """Say why a task instance has no build to show.
+def no_build(operator: str | None, *, has_ended: bool) -> dict[str, Any]:
+    """Return the message for a task instance without a build.
 
-    :param operator: the class of its operator; None if there is no such task instance.
-    :param over: whether it has ended.
+    :param operator: the class name of its operator; None if there is no such task instance.
+    :param has_ended: whether the task instance has ended.
     """
     if operator is None:
-        return _message("none", "There is no such task instance (any more).")
-    ours = operator.startswith("BuildPixel")
-    if over and ours:
-        return _message("none", "This task ended before it had a build; its log says why.")
-    if over:
-        return _message("none", "This task has no BuildPixel build.")
-    text = "No build yet. It shows here as soon as the task has started or found one."
-    if not ours:
-        text = "This task has no BuildPixel build (so far)."
+        return _message("unavailable", "This task instance does not exist (any more).")
+    is_ours = operator.startswith("BuildPixel")
+    if has_ended and is_ours:
+        return _message(
+            "unavailable", "This task ended before it had a build. Its log shows the reason."
+        )
+    if has_ended:
+        return _message("unavailable", "This task has no BuildPixel build.")
+    text = "No build yet. It appears here as soon as the task has started or found one."
+    if not is_ours:
+        text = "This task has no BuildPixel build so far."
     return _message("waiting", text, IDLE_REFRESH)
 
 
 def not_shown(conn_id: str, reason: str) -> dict[str, Any]:
-    """Say why a build that a task has cannot be shown."""
-    return _message("none", reason.format(conn_id=plain(conn_id, 250)))
+    """Return the message for a task's build that cannot be shown."""
+    return _message("unavailable", reason.format(conn_id=sanitize(conn_id, 250)))
 
 
-TOKEN_REPLACED = (
-    "The token of the connection {conn_id} was replaced since this task had its build, so Airflow "
-    "cannot tell any more that it is this task's. Whoever may edit the connection still sees it."
+SIGNATURE_OUTDATED = (
+    "The token of the connection {conn_id} was replaced after this task started or found its "
+    "build. Airflow can no longer verify that the build belongs to this task. Users who may edit "
+    "the connection can still open it."
 )
-CONNECTION_UNUSABLE = "The connection {conn_id} is not there, or cannot be used."
+CONNECTION_UNUSABLE = "The connection {conn_id} does not exist or cannot be used."
 
 
 def read_error(error: Exception) -> dict[str, Any]:
-    """Say that BuildPixel could not be asked."""
-    return _message("trouble", shown(str(error)), IDLE_REFRESH)
+    """Return the message for a failed read of BuildPixel."""
+    return _message("error", safe_text(str(error)), IDLE_REFRESH)
 
 
-def _message(kind: str, text: str, again: float | None = None) -> dict[str, Any]:
-    return {"kind": kind, "message": text, "again": again}
+def _message(kind: str, text: str, refresh_after: float | None = None) -> dict[str, Any]:
+    return {"kind": kind, "message": text, "refresh_after": refresh_after}
 
 
 def list_row(
-    place: TaskInstanceKey, record: BuildRecord, state: str | None, seconds: float | None
+    ti_key: TaskInstanceKey, record: BuildRecord, state: str | None, seconds: float | None
 ) -> dict[str, Any]:
-    """Give a line of the list of builds.
+    """Return one row of the list of builds.
 
-    :param state: the task's.
-    :param seconds: since the task had the build, until its end or so far.
+    :param state: the state of the task instance.
+    :param seconds: seconds from when the task had the build until the task's end or now.
     """
-    what = " ".join(part for part in (record.platform, record.build_type) if part)
+    target = " ".join(part for part in (record.platform, record.build_type) if part)
     return {
-        "build": plain(record.build_id, 64),
-        "title": plain(what or record.build_id, 100),
-        "branch": plain(record.branch or "", 200),
-        "commit": plain(record.commit or "", 64),
-        "task": vars(place) | {"state": state or "none"},
-        "page": record.page(place).removeprefix("buildpixel/"),
+        "build": sanitize(record.build_id, 64),
+        "title": sanitize(target or record.build_id, 100),
+        "branch": sanitize(record.branch or "", 200),
+        "commit": sanitize(record.commit or "", 64),
+        "task": vars(ti_key) | {"state": state or "none"},
+        "page": record.page_url(ti_key).removeprefix("buildpixel/"),
         "seconds": seconds,
     }

@@ -1,8 +1,8 @@
-"""How long each phase of a build took, as far as its recent log lines show it.
+"""The phases of a build and their durations, as far as its recent log lines show them.
 
-The documentation names a first line for compile, cook and stage. What comes before is the source
-sync. As only the recent lines are there, that line may be gone: then lines that Unreal's tools
-write in one phase only tell which it is, without its start.
+The documentation names the first log line of compile, cook and stage; everything before them is
+the source sync. BuildPixel returns only recent lines, so a first line may be missing. Then lines
+that Unreal's tools write in one phase only identify the phase, but not its start.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 SYNC, UPLOAD = "source sync", "upload"
 NAMES = (SYNC, *(name for name, _ in PHASES), UPLOAD)
 
-COMPLETE_LOG_LINES = 50
-"""Lines from which on the beginning of the log may be missing; how many come is unspecified."""
+FAILED = "failed"
+"""State of the phase in which a build failed."""
 
-_HINTS = (
+COMPLETE_LOG_LINES = 50
+"""Below this number of lines a log counts as complete; BuildPixel does not document its limit."""
+
+_TYPICAL_LINES = (
     ("compile", re.compile(r"\[\d+/\d+\] |UnrealBuildTool")),
     ("cook", re.compile(r"LogCook:")),
     ("stage", re.compile(r"LogStaging:")),
@@ -40,10 +43,10 @@ _HINTS = (
 class Phase:
     """One phase of a build.
 
-    :param state: ``done``, ``now``, ``ahead``; of a build that did not succeed, ``bad`` where it
-        failed, ``cut`` where it was superseded, and ``never``.
-    :param start: when it began, and
-    :param end: when it ended, or that it has not until now; None where that is not known.
+    :param state: ``done``, ``running`` or ``upcoming``. In a build that did not succeed, the phase
+        that it reached is ``failed`` or ``superseded``, and later ones are ``unreached``.
+    :param start: when the phase began; None if unknown.
+    :param end: when it ended, or the present time while it runs; None if unknown.
     """
 
     name: str
@@ -53,57 +56,57 @@ class Phase:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where that is not known."""
+        """The duration in seconds; None if unknown."""
         if self.start is None or self.end is None:
             return None
         return max(0.0, (self.end - self.start).total_seconds())
 
 
 def timeline(build: Build, lines: Sequence[LogLine], now: datetime) -> tuple[Phase, ...]:
-    """Give the phases, in their order.
+    """Return all phases in their order.
 
-    :param lines: the recent lines, the oldest first; earlier ones may be missing.
-    :param now: the end, so far, of a build that has not ended.
+    :param lines: recent log lines, oldest first; earlier ones may be missing.
+    :param now: the present time: the end of a phase that is running.
     """
     starts = _starts(build, lines)
     last = len(NAMES) - 1 if build.status.succeeded else max(starts, default=-1)
-    ends = {place: starts.get(place + 1) for place in range(last)} | {last: _end(build, lines, now)}
+    ends = {index: starts.get(index + 1) for index in range(last)} | {last: _end(build, lines, now)}
     return tuple(
-        Phase(name, _state(build, place, last), starts.get(place), ends.get(place))
-        for place, name in enumerate(NAMES)
+        Phase(name, _state(build, index, last), starts.get(index), ends.get(index))
+        for index, name in enumerate(NAMES)
     )
 
 
 def _starts(build: Build, lines: Sequence[LogLine]) -> dict[int, datetime | None]:
-    """Find where each phase that shows begins: by its place, never going back to an earlier one."""
-    found: dict[int, datetime | None] = {}
+    """Return the start of each phase in the log, by its index; phases never go backwards."""
+    starts: dict[int, datetime | None] = {}
     for line in lines:
-        named = line.phase or _hinted(line)
-        place = NAMES.index(named) if named else 0
-        if place > max(found, default=-1):
-            # What the first line there is does not open began before it.
-            known = found or line.phase or (not place and len(lines) < COMPLETE_LOG_LINES)
-            found[place] = fields.instant(line.timestamp) if known else None
-    if not found and not build.status.queued and not build.status.terminal:
-        found[0] = None  # it runs, and has said nothing yet
-    return found
+        phase = line.phase or _phase_of_typical_line(line)
+        index = NAMES.index(phase) if phase else 0
+        if index > max(starts, default=-1):
+            # If the log begins in the middle of a phase, the phase's start is unknown.
+            is_start = starts or line.phase or (not index and len(lines) < COMPLETE_LOG_LINES)
+            starts[index] = fields.timestamp(line.timestamp) if is_start else None
+    if not starts and not build.status.queued and not build.status.terminal:
+        starts[0] = None  # it runs and has no log lines yet
+    return starts
 
 
-def _hinted(line: LogLine) -> str | None:
-    return next((name for name, hint in _HINTS if hint.match(line.message)), None)
+def _phase_of_typical_line(line: LogLine) -> str | None:
+    return next((name for name, pattern in _TYPICAL_LINES if pattern.match(line.message)), None)
 
 
 def _end(build: Build, lines: Sequence[LogLine], now: datetime) -> datetime | None:
     if not build.status.terminal:
         return now
-    return build.finished_at or (fields.instant(lines[-1].timestamp) if lines else None)
+    return build.finished_at or (fields.timestamp(lines[-1].timestamp) if lines else None)
 
 
-def _state(build: Build, place: int, last: int) -> str:
-    if place < last or build.status.succeeded:
+def _state(build: Build, index: int, last: int) -> str:
+    if index < last or build.status.succeeded:
         return "done"
     if not build.status.terminal:
-        return "now" if place == last else "ahead"
-    if place > last:
-        return "never"
-    return "cut" if build.status.superseded else "bad"
+        return "running" if index == last else "upcoming"
+    if index > last:
+        return "unreached"
+    return "superseded" if build.status.superseded else FAILED

@@ -1,10 +1,10 @@
-"""Whose build is it: the record that a task leaves of its build, and the seal that proves it.
+"""The build record that a task stores as an XCom, and the signature that proves it.
 
-A build's page reads with the token of a connection for whoever may see the Dag of the task that
-has the build. That the task has it says an XCom, and XComs can be written by people who may
-neither edit that Dag's code nor the connection. So the task, which holds the token, seals the
-record with it: nobody who has not got the token can tie another build, or another connection, to
-a task that they may see.
+The page of a build reads BuildPixel with a connection's token, for everyone who may see the Dag
+of the task that has the build. An XCom says which task has which build, and some users may write
+XComs without being able to change the Dag's code or the connection. So the task, which has the
+token, signs its record with the token: without the token it is impossible to tie another build,
+or another connection, to a task.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 
 RECORD_KEY = "buildpixel_build"
-"""XCom with the record of the task's build."""
+"""Key of the XCom with the build record."""
 
 UNMAPPED = -1
+"""The map index of a task that is not mapped."""
 
 
 @dataclass(frozen=True)
 class TaskInstanceKey:
-    """A task instance."""
+    """Identifies a task instance, without its try number."""
 
     dag_id: str
     run_id: str
@@ -40,17 +41,17 @@ class TaskInstanceKey:
     map_index: int = UNMAPPED
 
     @classmethod
-    def of(cls, ti: Any) -> TaskInstanceKey:
-        """Name a task instance."""
+    def from_task_instance(cls, ti: Any) -> TaskInstanceKey:
+        """Return the key of a task instance, or of a row with the same attributes."""
         index = getattr(ti, "map_index", None)
         return cls(ti.dag_id, ti.run_id, ti.task_id, UNMAPPED if index is None else index)
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> TaskInstanceKey | None:
-        """Read the query of an address; None if it names no task instance.
+        """Return the key that a URL query names; None if an id is missing.
 
-        Airflow leaves ``{MAP_INDEX}`` as it is for a task that is not mapped, and ``{TASK_ID}``
-        where the page has none.
+        Airflow leaves the placeholder ``{MAP_INDEX}`` unreplaced if the task is not mapped, and
+        ``{TASK_ID}`` if the page has no task.
         """
         dag_id, run_id, task_id = (query.get(name, "") for name in ("dag_id", "run_id", "task_id"))
         if any(not name or name.startswith("{") for name in (dag_id, run_id, task_id)):
@@ -58,12 +59,12 @@ class TaskInstanceKey:
         return cls(dag_id, run_id, task_id, _map_index(query.get("map_index", "")))
 
     @property
-    def query(self) -> str:
-        """The query of an address that names it."""
-        named = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": self.task_id}
+    def url_query(self) -> str:
+        """The URL query that names the task instance."""
+        params = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": self.task_id}
         if self.map_index != UNMAPPED:
-            named["map_index"] = str(self.map_index)
-        return urlencode(named)
+            params["map_index"] = str(self.map_index)
+        return urlencode(params)
 
 
 def _map_index(text: str) -> int:
@@ -72,61 +73,58 @@ def _map_index(text: str) -> int:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """What a task says of its build.
+    """The build of a task.
 
-    :param seal: proves that a holder of the connection's token said so.
+    :param signature: proves that the record was made with the connection's token.
     """
 
     conn_id: str
     build_id: str
-    seal: str
+    signature: str
     platform: str | None = None
     build_type: str | None = None
     branch: str | None = None
     commit: str | None = None
 
     @classmethod
-    def made(cls, place: TaskInstanceKey, conn_id: str, build: Build, token: str) -> BuildRecord:
-        """Record that this task has this build."""
-        seal = _sign(place, conn_id, build.id, token).decode()
+    def create(cls, ti_key: TaskInstanceKey, conn_id: str, build: Build, token: str) -> BuildRecord:
+        """Return the signed record of a task instance's build."""
+        signature = _sign(ti_key, conn_id, build.id, token).decode()
         revision = build.commit or build.changelist
         return cls(
-            conn_id, build.id, seal, build.platform, build.build_type, build.branch, revision
+            conn_id, build.id, signature, build.platform, build.build_type, build.branch, revision
         )
 
     @classmethod
     def from_json(cls, value: Any) -> BuildRecord | None:
-        """Read an XCom; None if it is no record."""
+        """Return the record that an XCom holds; None if it holds something else."""
         if not isinstance(value, dict):
             return None
-        told = {name: fields.text(value.get(name)) for name in cls.__dataclass_fields__}
-        conn_id, build_id, seal = (told.pop(name) for name in ("conn_id", "build_id", "seal"))
-        if not (conn_id and build_id and seal):
+        values = {name: fields.text(value.get(name)) for name in cls.__dataclass_fields__}
+        required = ("conn_id", "build_id", "signature")
+        conn_id, build_id, signature = (values.pop(name) for name in required)
+        if not (conn_id and build_id and signature):
             return None
-        return cls(conn_id, build_id, seal, **told)
+        return cls(conn_id, build_id, signature, **values)
 
     def to_json(self) -> dict[str, str]:
-        """Give it as plain JSON, without what is not known."""
+        """Return the record as plain JSON, without unknown values."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def proves(self, place: TaskInstanceKey, token: str) -> bool:
-        """Tell whether a holder of the token made it for this task instance."""
+    def is_valid_for(self, ti_key: TaskInstanceKey, token: str) -> bool:
+        """Return whether the record was signed with the token for this task instance."""
         return hmac.compare_digest(
-            _sign(place, self.conn_id, self.build_id, token), self.seal.encode(errors="replace")
+            _sign(ti_key, self.conn_id, self.build_id, token),
+            self.signature.encode(errors="replace"),
         )
 
-    def page(self, place: TaskInstanceKey) -> str:
-        """Give the address of the build's page, relative to Airflow's own."""
-        return page_address(self.conn_id, self.build_id, place)
+    def page_url(self, ti_key: TaskInstanceKey) -> str:
+        """Return the URL of the build's page; relative, so that it works below a base path."""
+        path = f"buildpixel/builds/{quote(self.conn_id, safe='')}/{quote(self.build_id, safe='')}"
+        return f"{path}?{ti_key.url_query}"
 
 
-def page_address(conn_id: str, build_id: str, place: TaskInstanceKey) -> str:
-    """Give the address of a build's page; relative, so that it is right below a base path."""
-    path = f"buildpixel/builds/{quote(conn_id, safe='')}/{quote(build_id, safe='')}"
-    return f"{path}?{place.query}"
-
-
-def _sign(place: TaskInstanceKey, conn_id: str, build_id: str, token: str) -> bytes:
-    told = ["build page", *vars(place).values(), conn_id, build_id]
-    body = json.dumps(told).encode()
+def _sign(ti_key: TaskInstanceKey, conn_id: str, build_id: str, token: str) -> bytes:
+    signed = ["build page", *vars(ti_key).values(), conn_id, build_id]
+    body = json.dumps(signed).encode()
     return hmac.new(token.encode(), body, hashlib.sha256).hexdigest().encode()

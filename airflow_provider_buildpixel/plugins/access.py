@@ -1,15 +1,18 @@
-"""Who may see which build: the one module of the pages that uses Airflow's internals.
+"""Who may see which build. The one module of the pages that uses Airflow's internals.
 
-Anybody who is logged in can ask for any address, and what answers reads with the token of a
-connection. So a build is shown in two cases only. Either a task has it, which a sealed record in
-that task's XComs proves (see :mod:`airflow_provider_buildpixel.page.record`), and the viewer may
-read the task logs of its Dag, where the same lines stand. Or the viewer may edit the connection,
-and so could send its token anywhere. Everything else gets one and the same answer, whether there
-is such a build or not.
+Every user who is logged in can request any URL, and the pages read BuildPixel with the token of a
+connection. So a build is shown in two cases only:
 
-The address of a build's page names the task instance. Without one, as typed by hand or linked from
-a superseded build, the tasks that recorded the build are looked up, and one of a Dag that the
-viewer may read is enough.
+- A task has the build, which a signed record in the task's XComs proves (see
+  :mod:`airflow_provider_buildpixel.page.record`), and the viewer may read the task logs of its
+  Dag, which contain the same lines.
+- The viewer may edit the connection, and so could send its token to any host.
+
+All other requests get the same answer, whether the build exists or not.
+
+The URL of a build's page names the task instance. A URL without one, typed by hand or linked from
+a superseded build, is checked against all tasks that recorded the build; one task in a Dag that
+the viewer may read is enough.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from airflow.utils.state import State
 from fastapi import HTTPException
 from sqlalchemy import String, and_, cast, select
 
+import airflow_provider_buildpixel.exceptions  # noqa: F401  # adds Airflow's base classes
 from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
 
 if TYPE_CHECKING:
@@ -50,74 +54,78 @@ __all__ = [
     "tasks_with_build",
 ]
 
-MAX_WAITED, MAX_RECENT = 50, 25
-"""Builds in the list: those that tasks wait for, and those that tasks waited for last."""
+MAX_WAITING, MAX_RECENT = 50, 25
+"""Builds in the list: those that tasks wait for, and those of tasks that ended last."""
 
 MAX_TASKS = 50
-"""Tasks with the same build that are looked at."""
+"""Tasks with the same build that are checked."""
 
 
 @dataclass(frozen=True)
 class TaskBuild:
-    """What Airflow knows of a task instance and its build.
+    """A task instance and its build.
 
-    :param operator: None if there is no such task instance.
+    :param record: the task's build record; None if it has none.
+    :param operator: the class name of its operator; None if there is no such task instance.
+    :param has_ended: whether the task instance is in a final state.
     """
 
     record: BuildRecord | None = None
     operator: str | None = None
-    over: bool = False
+    has_ended: bool = False
 
 
 @dataclass(frozen=True)
 class ListedBuild:
-    """A record in the list of builds."""
+    """A build in the list of builds, with the state of its task instance."""
 
-    place: TaskInstanceKey
+    ti_key: TaskInstanceKey
     record: BuildRecord
     state: str | None
-    at: datetime
+    recorded_at: datetime
     ended_at: datetime | None
 
 
 def may_read_logs(request: Request, user: Any, dag_id: str) -> bool:
-    """Tell whether a viewer may read the task logs of a Dag."""
-    allowed = requires_access_dag("GET", DagAccessEntity.TASK_LOGS, dag_id)
+    """Return whether a viewer may read the task logs of a Dag."""
+    check_access = requires_access_dag("GET", DagAccessEntity.TASK_LOGS, dag_id)
     try:
-        allowed(request, user)
+        check_access(request, user)
     except HTTPException:
         return False
     return True
 
 
 def may_edit_connection(user: Any, conn_id: str) -> bool:
-    """Tell whether a viewer may change a connection."""
+    """Return whether a viewer may edit a connection."""
     details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
-    allowed: bool = get_auth_manager().is_authorized_connection(
+    is_allowed: bool = get_auth_manager().is_authorized_connection(
         method="PUT", details=details, user=user
     )
-    return allowed
+    return is_allowed
 
 
-def task_build(place: TaskInstanceKey) -> TaskBuild:
-    """Give what a task instance says of its build."""
+def task_build(ti_key: TaskInstanceKey) -> TaskBuild:
+    """Return a task instance's build record and state."""
     instance = select(TaskInstance.operator, TaskInstance.state).where(
-        *_at(TaskInstance, place),
+        *_same_task_instance(TaskInstance, ti_key),
     )
-    told = select(XComModel.value).where(*_at(XComModel, place), XComModel.key == RECORD_KEY)
+    xcom = select(XComModel.value).where(
+        *_same_task_instance(XComModel, ti_key), XComModel.key == RECORD_KEY
+    )
     with create_session() as session:
-        found = session.execute(instance).first()
-        value = session.scalar(told)
-    if found is None:
+        row = session.execute(instance).first()
+        value = session.scalar(xcom)
+    if row is None:
         return TaskBuild()
     return TaskBuild(
-        BuildRecord.from_json(value), found.operator or "", over=found.state in State.finished
+        BuildRecord.from_json(value), row.operator or "", has_ended=row.state in State.finished
     )
 
 
 def tasks_with_build(build_id: str) -> list[tuple[TaskInstanceKey, BuildRecord]]:
-    """Find the task instances that have a build, the latest first."""
-    wanted = (
+    """Return the task instances that recorded a build, and their records, latest first."""
+    query = (
         select(XComModel)
         .where(
             XComModel.key == RECORD_KEY,
@@ -127,25 +135,29 @@ def tasks_with_build(build_id: str) -> list[tuple[TaskInstanceKey, BuildRecord]]
         .limit(MAX_TASKS)
     )
     with create_session() as session:
-        found = [
-            (TaskInstanceKey.of(xcom), BuildRecord.from_json(xcom.value))
-            for xcom in session.scalars(wanted)
+        records = [
+            (TaskInstanceKey.from_task_instance(xcom), BuildRecord.from_json(xcom.value))
+            for xcom in session.scalars(query)
         ]
-    return [(place, record) for place, record in found if record and record.build_id == build_id]
+    return [
+        (ti_key, record) for ti_key, record in records if record and record.build_id == build_id
+    ]
 
 
 def listed_builds(user: Any) -> tuple[list[ListedBuild], list[ListedBuild]]:
-    """Give the builds that tasks wait for, and the latest others, of Dags the viewer may read."""
+    """Return builds that tasks wait for, and recent others, in Dags that the viewer may read."""
     dag_ids = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-    over = TaskInstance.state.in_(State.finished)
-    waited = _listed(dag_ids, ~over | TaskInstance.state.is_(None), MAX_WAITED)
-    return waited, _listed(dag_ids, over, MAX_RECENT)
+    has_ended = TaskInstance.state.in_(State.finished)
+    waiting = _select_builds(dag_ids, ~has_ended | TaskInstance.state.is_(None), MAX_WAITING)
+    return waiting, _select_builds(dag_ids, has_ended, MAX_RECENT)
 
 
-def _listed(dag_ids: set[str], condition: Any, limit: int) -> list[ListedBuild]:
+def _select_builds(dag_ids: set[str], condition: Any, limit: int) -> list[ListedBuild]:
     names = ("dag_id", "run_id", "task_id", "map_index")
-    same = and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
-    wanted = (
+    is_same_task = and_(
+        *(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names)
+    )
+    query = (
         select(
             *(getattr(XComModel, name) for name in names),
             XComModel.value,
@@ -153,19 +165,21 @@ def _listed(dag_ids: set[str], condition: Any, limit: int) -> list[ListedBuild]:
             TaskInstance.state,
             TaskInstance.end_date,
         )
-        .join(TaskInstance, same)
+        .join(TaskInstance, is_same_task)
         .where(XComModel.key == RECORD_KEY, XComModel.dag_id.in_(dag_ids), condition)
         .order_by(XComModel.timestamp.desc())
         .limit(limit)
     )
     with create_session() as session:
-        rows = session.execute(wanted).all()
+        rows = session.execute(query).all()
     return [
-        ListedBuild(TaskInstanceKey.of(row), record, row.state, row.timestamp, row.end_date)
+        ListedBuild(
+            TaskInstanceKey.from_task_instance(row), record, row.state, row.timestamp, row.end_date
+        )
         for row in rows
         if (record := BuildRecord.from_json(row.value))
     ]
 
 
-def _at(model: Any, place: TaskInstanceKey) -> list[Any]:
-    return [getattr(model, name) == value for name, value in vars(place).items()]
+def _same_task_instance(model: Any, ti_key: TaskInstanceKey) -> list[Any]:
+    return [getattr(model, name) == value for name, value in vars(ti_key).items()]

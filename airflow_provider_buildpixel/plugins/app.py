@@ -1,4 +1,4 @@
-"""The provider's app on Airflow's API server. Every route in it is public unless it is guarded."""
+"""The provider's app on Airflow's API server. Each route is public unless it checks the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 HEADERS = {
-    # The pages have the origin of Airflow's UI, whose session a foreign script could use.
+    # The pages share the origin of Airflow's UI: an injected script could use the user's session.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -31,30 +31,30 @@ HEADERS = {
 
 
 class SafeHeaders:
-    """Puts the same headers on every answer, the framework's refusals included."""
+    """Middleware that sets the same headers on every response, including the framework's errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with the headers."""
+        """Call the app and add the headers to its response."""
 
-        async def send_safely(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self._app(scope, receive, send_safely)
+        await self._app(scope, receive, send_with_headers)
 
 
 def build_app(receiver: Receiver | None = None, reader: PageReader | None = None) -> FastAPI:
-    """Make the app, without the routes that would describe it to everybody."""
+    """Return the app, without FastAPI's documentation routes, which would be public."""
     receiver = receiver or Receiver()
     routes = [Route("/webhooks/{conn_id}", receiver.receive, methods=["POST"])]
     app = FastAPI(
         title="BuildPixel", routes=[*routes], docs_url=None, redoc_url=None, openapi_url=None
     )
-    if AIRFLOW_V_3_1_PLUS:  # before, no page can tell who is looking: the cookie counts since 3.1
+    if AIRFLOW_V_3_1_PLUS:  # earlier versions ignore the cookie, so a page cannot identify the user
         from airflow_provider_buildpixel.plugins import pages
         from airflow_provider_buildpixel.plugins.build_reader import PageReader
 

@@ -1,6 +1,6 @@
-"""What the pages read of BuildPixel: little, once for all viewers, and never for long.
+"""Reads BuildPixel for the pages: few requests, shared by all viewers, each with a short timeout.
 
-Nothing in here outlives a request that another worker process could need.
+All state is only a cache: any other worker process can serve the next request.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from airflow_provider_buildpixel.builds.outcome import newer_build
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unreachable
 from airflow_provider_buildpixel.page.history import RecentBuilds
 from airflow_provider_buildpixel.plugins.cached_reads import CachedReads
-from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up
+from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from airflow_provider_buildpixel.api.endpoints import Call
-    from airflow_provider_buildpixel.api.model import Artifact, Build, Page
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
+    from airflow_provider_buildpixel.api.model import Artifact, Build
     from airflow_provider_buildpixel.api.settings import Settings
 
 
 T = TypeVar("T")
 
 THREADS = 4
-"""For the database and connections: what waits there leaves Airflow's own routes their threads."""
+"""Threads for the database and connections; Airflow's own routes keep theirs."""
 
 READ_TIMEOUT = 10.0
-"""Seconds for one request: a viewer waits for it."""
+"""Timeout of one request in seconds: a viewer waits for it."""
 
 CONN_TYPE = "buildpixel"
-"""Whoever may edit connections can ask for any: none of another type is taken for one of ours."""
+"""Required type: users who may edit connections can request any, and others are never used."""
 
 CONNECTION_TTL = 10.0
 LIVE_TTL = 1.5
 ENDED_TTL = 5.0
 LIST_TTL = 20.0
 ERROR_TTL = 2.0
-"""Seconds that something that was read serves everybody."""
+"""Seconds for which a value is cached for all viewers."""
 
 
 class PageReader:
-    """The reading end of one worker process of the API server."""
+    """The cached reads of one worker process of the API server."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="buildpixel-pages")
@@ -55,38 +55,40 @@ class PageReader:
         self._builds: CachedReads[Build | BuildPixelError] = CachedReads(_build_ttl)
         self._lists: CachedReads[tuple[Build, ...] | BuildPixelError] = CachedReads(_list_ttl)
 
-    async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """Do what blocks."""
+    async def run_in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        """Run a blocking function in a thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    async def settings(self, conn_id: str) -> Settings | None:
-        """Look a connection up; None if it is not there, or cannot be used."""
+    async def get_settings(self, conn_id: str) -> Settings | None:
+        """Return a connection's settings; None if it does not exist or cannot be used."""
         return await self._settings.get(
-            conn_id, lambda: self.in_thread(look_up, conn_id, CONN_TYPE)
+            conn_id, lambda: self.run_in_thread(look_up_settings, conn_id, CONN_TYPE)
         )
 
-    async def build(self, conn_id: str, settings: Settings, build_id: str) -> Build:
-        """Give a build.
+    async def get_build(self, conn_id: str, settings: Settings, build_id: str) -> Build:
+        """Return a build.
 
-        :raises BuildPixelError: it could not be read.
+        :raises BuildPixelError: it cannot be read.
         """
         key = (conn_id, settings, build_id)
         call = get_build(build_id)
         return _raise_error(
             await self._builds.get(
-                key, lambda: _error_as_value(self._attempt(conn_id, settings, call))
+                key, lambda: _error_as_value(self._request(conn_id, settings, call))
             )
         )
 
-    async def previous(self, conn_id: str, settings: Settings, build: Build) -> tuple[Build, ...]:
-        """Give the newest builds of a build's setting; none if they cannot be had just now."""
+    async def get_recent_builds(
+        self, conn_id: str, settings: Settings, build: Build
+    ) -> tuple[Build, ...]:
+        """Return the newest builds of a build's setting; none if they cannot be read now."""
         if build.project_id is None or build.build_setting_id is None:
             return ()
         call = list_builds(project_id=build.project_id, build_setting_id=build.build_setting_id)
-        return await self._listed(conn_id, settings, call, over=build.status.terminal)
+        return await self._cached_list(conn_id, settings, call, has_ended=build.status.terminal)
 
-    async def newer(self, conn_id: str, settings: Settings, build: Build) -> Build | None:
-        """Give the build that superseded one; None if none did, or it cannot be had just now."""
+    async def get_newer_build(self, conn_id: str, settings: Settings, build: Build) -> Build | None:
+        """Return the build that superseded this one; None if there is none or a read fails."""
         if not build.status.superseded:
             return None
         call = list_builds(
@@ -95,46 +97,46 @@ class PageReader:
             build_type=build.build_type,
             branch=build.branch,
         )
-        return newer_build(build, await self._listed(conn_id, settings, call, over=True))
+        return newer_build(build, await self._cached_list(conn_id, settings, call, has_ended=True))
 
-    async def artifact(self, conn_id: str, settings: Settings, build_id: str) -> Artifact:
-        """Make a signed URL: a secret, which is not kept.
+    async def get_artifact(self, conn_id: str, settings: Settings, build_id: str) -> Artifact:
+        """Return a build's artifact with a new signed URL: a secret, so it is not cached.
 
-        :raises BuildPixelError: there is no artifact, or BuildPixel could not be asked.
+        :raises BuildPixelError: there is no artifact, or it cannot be read.
         """
-        return await self._attempt(conn_id, settings, get_artifact(build_id))
+        return await self._request(conn_id, settings, get_artifact(build_id))
 
-    def now(self, conn_id: str) -> datetime:
-        """Give the service's clock."""
-        return self._clients.now(conn_id)
+    def server_time(self, conn_id: str) -> datetime:
+        """Return the time of the service's clock."""
+        return self._clients.server_time(conn_id)
 
     async def close(self) -> None:
-        """Give back threads and connections."""
+        """Close the HTTP connections and stop the threads."""
         await self._clients.close()
         self._threads.shutdown(wait=False)
 
-    async def _listed(
-        self, conn_id: str, settings: Settings, call: Call[Page[Build]], *, over: bool
+    async def _cached_list(
+        self, conn_id: str, settings: Settings, call: Call[Page[Build]], *, has_ended: bool
     ) -> tuple[Build, ...]:
-        # A build that ended meanwhile is another question: the list of before shows it running.
-        key = (conn_id, settings, call, over)
-        found = await self._lists.get(
-            key, lambda: _error_as_value(self._newest(conn_id, settings, call))
+        # The key includes has_ended: a list from before the build's end shows it as running.
+        key = (conn_id, settings, call, has_ended)
+        result = await self._lists.get(
+            key, lambda: _error_as_value(self._read_newest(conn_id, settings, call))
         )
-        return () if isinstance(found, BuildPixelError) else found
+        return () if isinstance(result, BuildPixelError) else result
 
-    async def _newest(
+    async def _read_newest(
         self, conn_id: str, settings: Settings, call: Call[Page[Build]]
     ) -> tuple[Build, ...]:
         newest, pager = RecentBuilds(), Pager(call)
         while pager.call is not None:
-            page = await self._attempt(conn_id, settings, pager.call)
-            if newest.take(pager.take_page(page)):
+            page = await self._request(conn_id, settings, pager.call)
+            if newest.add_page(pager.take_page(page)):
                 break
         return newest.builds
 
-    async def _attempt(self, conn_id: str, settings: Settings, call: Call[T]) -> T:
-        client = await self._clients.of(conn_id, settings)
+    async def _request(self, conn_id: str, settings: Settings, call: Call[T]) -> T:
+        client = await self._clients.get(conn_id, settings)
         try:
             async with asyncio.timeout(READ_TIMEOUT):
                 return await client.attempt(call)
@@ -144,25 +146,25 @@ class PageReader:
             ) from None
 
 
-async def _error_as_value(reading: Awaitable[T]) -> T | BuildPixelError:
-    """Give an error as a value, so that it too serves everybody for a moment."""
+async def _error_as_value(read: Awaitable[T]) -> T | BuildPixelError:
+    """Return an error as a value, so that it is cached like a result."""
     try:
-        return await reading
+        return await read
     except BuildPixelError as error:
         return error
 
 
-def _raise_error(found: T | BuildPixelError) -> T:
-    if isinstance(found, BuildPixelError):
-        raise found
-    return found
+def _raise_error(result: T | BuildPixelError) -> T:
+    if isinstance(result, BuildPixelError):
+        raise result
+    return result
 
 
-def _build_ttl(found: Build | BuildPixelError) -> float:
-    if isinstance(found, BuildPixelError):
+def _build_ttl(result: Build | BuildPixelError) -> float:
+    if isinstance(result, BuildPixelError):
         return ERROR_TTL
-    return ENDED_TTL if found.status.terminal else LIVE_TTL
+    return ENDED_TTL if result.status.terminal else LIVE_TTL
 
 
-def _list_ttl(found: tuple[Build, ...] | BuildPixelError) -> float:
-    return ERROR_TTL if isinstance(found, BuildPixelError) else LIST_TTL
+def _list_ttl(result: tuple[Build, ...] | BuildPixelError) -> float:
+    return ERROR_TTL if isinstance(result, BuildPixelError) else LIST_TTL

@@ -1,4 +1,4 @@
-"""One read for all who want the same at about the same time."""
+"""Shares one read among requests for the same value, and caches it for a short time."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ENTRIES = 512
-"""Values that are kept at most."""
+"""Maximum number of cached values."""
 
 
 @dataclass(frozen=True)
 class _CachedRead(Generic[T]):
     task: asyncio.Task[T]
-    since: float
+    started_at: float
 
 
 class CachedReads(Generic[T]):
-    """Keeps what was read for a while; many who ask for the same cause one read.
+    """A cache in which concurrent requests for the same key cause one read.
 
-    It only saves requests: each worker process of the API server has its own, and none needs it.
+    It only saves requests. Each worker process of the API server has its own.
 
-    :param good_for: tells of a value for how many seconds, from when it was asked for, it serves.
+    :param ttl: returns how many seconds a value stays valid, counted from the start of its read.
     """
 
-    def __init__(self, good_for: Callable[[T], float]) -> None:
-        self._good_for = good_for
+    def __init__(self, ttl: Callable[[T], float]) -> None:
+        self._ttl = ttl
         self._reads: OrderedDict[Hashable, _CachedRead[T]] = OrderedDict()
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """Give what was read lately, or what is being read, or read it."""
-        known = self._reads.get(key)
-        if known is None or not self._serves(known):
-            known = _CachedRead(asyncio.ensure_future(_run(read)), time.monotonic())
-            self._reads[key] = known
+        """Return the cached value, or the result of a read that is running, or read it."""
+        entry = self._reads.get(key)
+        if entry is None or not self._is_valid(entry):
+            entry = _CachedRead(asyncio.ensure_future(_run(read)), time.monotonic())
+            self._reads[key] = entry
             if len(self._reads) > MAX_ENTRIES:
                 self._reads.popitem(last=False)
         self._reads.move_to_end(key)
-        # Whoever asked first may have gone before the answer came; the others still want it.
-        return await asyncio.shield(known.task)
+        # The first requester may be cancelled; the read continues for the others.
+        return await asyncio.shield(entry.task)
 
-    def _serves(self, known: _CachedRead[T]) -> bool:
-        if not known.task.done():
+    def _is_valid(self, entry: _CachedRead[T]) -> bool:
+        if not entry.task.done():
             return True
-        if known.task.cancelled() or known.task.exception() is not None:
+        if entry.task.cancelled() or entry.task.exception() is not None:
             return False
-        return time.monotonic() - known.since < self._good_for(known.task.result())
+        return time.monotonic() - entry.started_at < self._ttl(entry.task.result())
 
 
 async def _run(read: Callable[[], Awaitable[T]]) -> T:

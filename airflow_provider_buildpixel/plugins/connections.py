@@ -1,4 +1,4 @@
-"""Airflow connections as the API server uses them: looked up anew, and one client for each."""
+"""Airflow connections in the API server: looked up for each request, with one client each."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 
 INVALID_ID = "-"
-"""Looked up instead of what cannot be the id of a connection."""
+"""Looked up in place of a text that cannot be a connection id."""
 
 _CONN_ID = re.compile(r"[A-Za-z0-9_#!()\-.:\\]{1,250}")
 
 log = logging.getLogger(__name__)
 
 
-def look_up(conn_id: str, only_type: str | None = None) -> Settings | None:
-    """Look a connection up, blocking; why one cannot be used is for the log alone.
+def look_up_settings(conn_id: str, required_type: str | None = None) -> Settings | None:
+    """Return a connection's settings; None if it does not exist or cannot be used. Blocking.
 
-    :param only_type: what type it must have, where its password could else get to a host that it
-        is not meant for.
+    The reason is only logged.
+
+    :param required_type: the required connection type. Without it, the password of a connection of
+        another type could be sent to a host that it is not meant for.
     """
     try:
         conn = BaseHook.get_connection(conn_id if _CONN_ID.fullmatch(conn_id) else INVALID_ID)
-        return parse_connection(conn) if only_type in {None, conn.conn_type} else None
+        return parse_connection(conn) if required_type in {None, conn.conn_type} else None
     except AirflowNotFoundException:
         return None
     except InvalidRequest as error:
@@ -42,30 +44,30 @@ def look_up(conn_id: str, only_type: str | None = None) -> Settings | None:
 
 
 class ApiClients:
-    """The clients of one worker process, by connection."""
+    """The API clients of one worker process, by connection id."""
 
     def __init__(self) -> None:
         self._clients: dict[str, AsyncClient] = {}
 
-    async def of(self, conn_id: str, settings: Settings) -> AsyncClient:
-        """Give the client of a connection; a new one where the connection has changed."""
+    async def get(self, conn_id: str, settings: Settings) -> AsyncClient:
+        """Return the client of a connection; a new one if the connection has changed."""
         from airflow_provider_buildpixel.api.aio import AsyncClient
 
-        known = self._clients.get(conn_id)
-        if known is not None and known.settings == settings:
-            return known
+        current = self._clients.get(conn_id)
+        if current is not None and current.settings == settings:
+            return current
         warn_if_unverified(settings, conn_id, log)
-        fresh = self._clients[conn_id] = AsyncClient(settings)
-        if known is not None:
-            await known.close()
-        return fresh
+        client = self._clients[conn_id] = AsyncClient(settings)
+        if current is not None:
+            await current.close()
+        return client
 
-    def now(self, conn_id: str) -> datetime:
-        """Give the service's clock, as of its last answer; ours, where there was none."""
+    def server_time(self, conn_id: str) -> datetime:
+        """Return the time of the service's clock, or the local time before its first response."""
         client = self._clients.get(conn_id)
         return datetime.fromtimestamp(client.server_now(), UTC) if client else datetime.now(UTC)
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close all clients."""
         for client in self._clients.values():
             await client.close()

@@ -1,7 +1,7 @@
-"""The pages of builds: the tab of a task instance, a build's own page, the list, and their data.
+"""Routes of the build pages: the tab of a task instance, a build's page, and the list of builds.
 
-A page is the same few files for everybody and holds nothing of a build; its script asks the routes
-below ``data/``, each of which decides anew who is asking.
+The pages themselves are static files, the same for all users and without data of a build. Their
+scripts request the routes below ``data/``, each of which checks the user's permissions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request  # noqa: TC002  # FastAPI reads 
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from airflow_provider_buildpixel.api.text import plain
+from airflow_provider_buildpixel.api.text import sanitize
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound
 from airflow_provider_buildpixel.page import build_page, history
 from airflow_provider_buildpixel.page.record import TaskInstanceKey
@@ -43,10 +43,13 @@ FILES = {
     "icon.svg": "image/svg+xml",
 }
 
-NOT_ALLOWED = "There is no such build here, or none of a Dag that you may read."
-UNKNOWN_TASK = "The address names no task instance."
-READS_AT_ONCE = 25
-"""Builds whose status the list asks BuildPixel for."""
+NOT_ALLOWED = "This build does not exist, or you may not read the Dag that it belongs to."
+UNKNOWN_TASK = "The URL does not name a task instance."
+LIST_REFRESH = 5.0
+"""Seconds between the requests of the list."""
+
+MAX_STATUS_READS = 25
+"""Builds in the list whose status is read from BuildPixel."""
 
 Viewer = Annotated[Any, Depends(access.get_user)]
 
@@ -61,57 +64,57 @@ class AllowedBuild:
 
 
 def build_router(reader: PageReader) -> APIRouter:
-    """Make the routes; each asks first who is there."""
+    """Return the routes; each first identifies the user."""
     router = APIRouter(dependencies=[Depends(access.get_user)])
-    pages = Pages(reader)
+    data = PageData(reader)
     router.add_api_route("/static/{name}", static, methods=["GET"])
     router.add_api_route("/task", task_html, methods=["GET"])
     router.add_api_route("/builds", list_html, methods=["GET"])
     router.add_api_route("/builds/{conn_id}/{build_id}", build_html, methods=["GET"])
-    router.add_api_route("/data/task", pages.task, methods=["GET"])
-    router.add_api_route("/data/builds", pages.builds, methods=["GET"])
-    router.add_api_route("/data/builds/{conn_id}/{build_id}", pages.build, methods=["GET"])
-    router.add_api_route("/data/task", pages.task_artifact, methods=["POST"])
-    router.add_api_route("/data/builds/{conn_id}/{build_id}", pages.artifact, methods=["POST"])
+    router.add_api_route("/data/task", data.task, methods=["GET"])
+    router.add_api_route("/data/builds", data.builds, methods=["GET"])
+    router.add_api_route("/data/builds/{conn_id}/{build_id}", data.build, methods=["GET"])
+    router.add_api_route("/data/task", data.task_artifact, methods=["POST"])
+    router.add_api_route("/data/builds/{conn_id}/{build_id}", data.artifact, methods=["POST"])
     return router
 
 
 async def log_in_first(request: Request, error: Exception) -> Response:
-    """Send a person who is not logged in, or not any more, to Airflow's login and back here.
+    """Redirect a user who is not logged in to Airflow's login, and from there back to this URL.
 
-    What a script asks for is refused as Airflow's own routes do it.
+    A request of a script gets the same error as from Airflow's own routes.
     """
     if "text/html" not in request.headers.get("accept", ""):
         return await http_exception_handler(request, cast("HTTPException", error))
-    airflow = str(request.scope.get("root_path", "")).removesuffix("/buildpixel")
-    back = urlencode({"next": request.url.path + ("?" + request.url.query).rstrip("?")})
-    return RedirectResponse(f"{airflow}/api/v2/auth/login?{back}", 303)
+    base_path = str(request.scope.get("root_path", "")).removesuffix("/buildpixel")
+    next_url = urlencode({"next": request.url.path + ("?" + request.url.query).rstrip("?")})
+    return RedirectResponse(f"{base_path}/api/v2/auth/login?{next_url}", 303)
 
 
 def static(name: str) -> Response:
-    """Give one of the files of the pages."""
+    """Return one of the static files of the pages."""
     if name not in FILES:
         return Response(status_code=404)
     return Response(_file(name), media_type=FILES[name])
 
 
 def task_html() -> Response:
-    """Give the page of a task instance's build."""
+    """Return the page of a task instance's build."""
     return _html_page("build", root="")
 
 
 def list_html() -> Response:
-    """Give the page with the list of builds."""
+    """Return the page with the list of builds."""
     return _html_page("builds", root="")
 
 
 def build_html() -> Response:
-    """Give the page of a build."""
+    """Return the page of a build."""
     return _html_page("build", root="../../")
 
 
 def _html_page(script: str, root: str) -> Response:
-    """Give the one page with a script; addresses in it are relative, to be right below a path."""
+    """Return the HTML page with a script. Its URLs are relative, to work below a base path."""
     text = _file("page.html").replace("{script}", script).replace("{root}", root)
     return Response(text, media_type="text/html")
 
@@ -120,8 +123,8 @@ def _file(name: str) -> str:
     return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
 
 
-class Pages:
-    """The data behind the pages.
+class PageData:
+    """The data routes of the pages.
 
     :param reader: reads BuildPixel.
     """
@@ -130,9 +133,9 @@ class Pages:
         self._reader = reader
 
     async def task(self, request: Request, user: Viewer) -> Response:
-        """Tell of the build of the task instance that the query names."""
-        found = await self._of_task(request, user)
-        return found if isinstance(found, Response) else await self._shown(found)
+        """Return the build of the task instance that the URL query names."""
+        allowed = await self._find_task_build(request, user)
+        return allowed if isinstance(allowed, Response) else await self._build_response(allowed)
 
     async def build(
         self,
@@ -141,14 +144,14 @@ class Pages:
         build_id: str,
         user: Viewer,
     ) -> Response:
-        """Tell of a build."""
-        found = await self._allowed(request, user, conn_id, build_id)
-        return found if isinstance(found, Response) else await self._shown(found)
+        """Return a build by connection and build id."""
+        allowed = await self._find_build(request, user, conn_id, build_id)
+        return allowed if isinstance(allowed, Response) else await self._build_response(allowed)
 
     async def task_artifact(self, request: Request, user: Viewer) -> Response:
-        """Make a signed URL of the artifact of a task instance's build."""
-        found = await self._of_task(request, user)
-        return found if isinstance(found, Response) else await self._signed(found)
+        """Return a new signed URL of the artifact of a task instance's build."""
+        allowed = await self._find_task_build(request, user)
+        return allowed if isinstance(allowed, Response) else await self._artifact_response(allowed)
 
     async def artifact(
         self,
@@ -157,119 +160,141 @@ class Pages:
         build_id: str,
         user: Viewer,
     ) -> Response:
-        """Make a signed URL of a build's artifact."""
-        found = await self._allowed(request, user, conn_id, build_id)
-        return found if isinstance(found, Response) else await self._signed(found)
+        """Return a new signed URL of a build's artifact."""
+        allowed = await self._find_build(request, user, conn_id, build_id)
+        return allowed if isinstance(allowed, Response) else await self._artifact_response(allowed)
 
     async def builds(self, user: Viewer) -> Response:
-        """List the builds that tasks wait for, and the latest others."""
-        waited, recent = await self._reader.in_thread(access.listed_builds, user)
+        """Return the builds that tasks wait for, and recent others."""
+        waiting, recent = await self._reader.run_in_thread(access.listed_builds, user)
         now = datetime.now(UTC)
         rows = await asyncio.gather(
-            *(self._waited(kept, now, read=n < READS_AT_ONCE) for n, kept in enumerate(waited))
+            *(
+                self._waiting_row(listed, now, read_status=index < MAX_STATUS_READS)
+                for index, listed in enumerate(waiting)
+            )
         )
         return JSONResponse(
-            {"waited": rows, "recent": [_row(kept, now) for kept in recent], "again": 5.0}
+            {
+                "waiting": rows,
+                "recent": [_row(listed, now) for listed in recent],
+                "refresh_after": LIST_REFRESH,
+            }
         )
 
-    async def _waited(self, kept: ListedBuild, now: datetime, *, read: bool) -> dict[str, Any]:
-        """Tell of a build that a task waits for, with its status if it can be had."""
-        row = _row(kept, now)
-        settings = await self._reader.settings(kept.record.conn_id) if read else None
-        if settings is None or not kept.record.proves(kept.place, settings.token):
+    async def _waiting_row(
+        self, listed: ListedBuild, now: datetime, *, read_status: bool
+    ) -> dict[str, Any]:
+        """Return the row of a build that a task waits for, with its status if it can be read."""
+        row, record = _row(listed, now), listed.record
+        settings = await self._reader.get_settings(record.conn_id) if read_status else None
+        if settings is None or not record.is_valid_for(listed.ti_key, settings.token):
             return row
         try:
-            build = await self._reader.build(kept.record.conn_id, settings, kept.record.build_id)
+            build = await self._reader.get_build(record.conn_id, settings, record.build_id)
         except BuildPixelError:
-            return row  # the task's log tells of the trouble; the list goes on without it
-        return row | {"status": plain(build.status, 40), "tone": history.tone(build.status)}
+            return row  # the task's log has the error; the list does without the status
+        return row | {"status": sanitize(build.status, 40), "tone": history.tone(build.status)}
 
-    async def _of_task(self, request: Request, user: Any) -> AllowedBuild | Response:
-        """Find the build of the task instance that the query names."""
-        place = TaskInstanceKey.from_query(request.query_params)
-        if place is None:
+    async def _find_task_build(self, request: Request, user: Any) -> AllowedBuild | Response:
+        """Return the build of the task instance that the URL query names, or why not."""
+        ti_key = TaskInstanceKey.from_query(request.query_params)
+        if ti_key is None:
             return _refusal(UNKNOWN_TASK)
-        if not await self._reader.in_thread(access.may_read_logs, request, user, place.dag_id):
+        run_in_thread = self._reader.run_in_thread
+        if not await run_in_thread(access.may_read_logs, request, user, ti_key.dag_id):
             return _refusal(NOT_ALLOWED)
-        held = await self._reader.in_thread(access.task_build, place)
-        if held.record is None:
-            return JSONResponse(build_page.no_build(held.operator, over=held.over))
-        conn_id, build_id = held.record.conn_id, held.record.build_id
-        settings = await self._reader.settings(conn_id)
+        task_build = await run_in_thread(access.task_build, ti_key)
+        record = task_build.record
+        if record is None:
+            return JSONResponse(
+                build_page.no_build(task_build.operator, has_ended=task_build.has_ended)
+            )
+        settings = await self._reader.get_settings(record.conn_id)
         if settings is None:
-            return JSONResponse(build_page.not_shown(conn_id, build_page.CONNECTION_UNUSABLE))
-        if held.record.proves(place, settings.token) or await self._edits(user, conn_id):
-            return AllowedBuild(conn_id, build_id, settings)
-        return JSONResponse(build_page.not_shown(conn_id, build_page.TOKEN_REPLACED))
+            return JSONResponse(
+                build_page.not_shown(record.conn_id, build_page.CONNECTION_UNUSABLE)
+            )
+        is_valid = record.is_valid_for(ti_key, settings.token)
+        if is_valid or await self._may_edit(user, record.conn_id):
+            return AllowedBuild(record.conn_id, record.build_id, settings)
+        return JSONResponse(build_page.not_shown(record.conn_id, build_page.SIGNATURE_OUTDATED))
 
-    async def _allowed(
+    async def _find_build(
         self, request: Request, user: Any, conn_id: str, build_id: str
     ) -> AllowedBuild | Response:
-        """Find a build by connection and id."""
-        settings = await self._reader.settings(conn_id)
+        """Return a build by connection and build id, or a refusal."""
+        settings = await self._reader.get_settings(conn_id)
         if settings is not None and (
-            await self._has_task(request, user, conn_id, build_id, settings.token)
-            or await self._edits(user, conn_id)
+            await self._may_read_task(request, user, conn_id, build_id, settings.token)
+            or await self._may_edit(user, conn_id)
         ):
             return AllowedBuild(conn_id, build_id, settings)
         return _refusal(NOT_ALLOWED)
 
-    async def _has_task(
+    async def _may_read_task(
         self, request: Request, user: Any, conn_id: str, build_id: str, token: str
     ) -> bool:
-        """Tell whether a task that the viewer may read has the build."""
-        place = TaskInstanceKey.from_query(request.query_params)
-        if place is not None:
-            record = (await self._reader.in_thread(access.task_build, place)).record
-            found: list[tuple[TaskInstanceKey, BuildRecord]] = [(place, record)] if record else []
+        """Return whether a task with this build is in a Dag that the viewer may read."""
+        run_in_thread = self._reader.run_in_thread
+        ti_key = TaskInstanceKey.from_query(request.query_params)
+        candidates: list[tuple[TaskInstanceKey, BuildRecord]]
+        if ti_key is not None:
+            record = (await run_in_thread(access.task_build, ti_key)).record
+            candidates = [(ti_key, record)] if record else []
         else:
-            found = await self._reader.in_thread(access.tasks_with_build, build_id)
-        for holder, record in found:
-            same = (record.conn_id, record.build_id) == (conn_id, build_id)
-            if same and record.proves(holder, token):
-                reads = self._reader.in_thread(access.may_read_logs, request, user, holder.dag_id)
-                if await reads:
-                    return True
+            candidates = await run_in_thread(access.tasks_with_build, build_id)
+        for holder, record in candidates:
+            is_same = (record.conn_id, record.build_id) == (conn_id, build_id)
+            if (
+                is_same
+                and record.is_valid_for(holder, token)
+                and await run_in_thread(access.may_read_logs, request, user, holder.dag_id)
+            ):
+                return True
         return False
 
-    async def _edits(self, user: Any, conn_id: str) -> bool:
-        return await self._reader.in_thread(access.may_edit_connection, user, conn_id)
+    async def _may_edit(self, user: Any, conn_id: str) -> bool:
+        return await self._reader.run_in_thread(access.may_edit_connection, user, conn_id)
 
-    async def _shown(self, found: AllowedBuild) -> Response:
-        """Read a build, and what stands around it."""
-        where = (found.conn_id, found.settings)
+    async def _build_response(self, allowed: AllowedBuild) -> Response:
+        """Return a build with the builds around it."""
+        source = (allowed.conn_id, allowed.settings)
         try:
-            build = await self._reader.build(*where, found.build_id)
+            build = await self._reader.get_build(*source, allowed.build_id)
         except BuildPixelError as error:
             return JSONResponse(build_page.read_error(error))
         previous, newer = await asyncio.gather(
-            self._reader.previous(*where, build), self._reader.newer(*where, build)
+            self._reader.get_recent_builds(*source, build),
+            self._reader.get_newer_build(*source, build),
         )
-        shown = build_page.page_data(
+        data = build_page.page_data(
             build,
-            self._reader.now(found.conn_id),
+            self._reader.server_time(allowed.conn_id),
             previous=previous,
             newer=newer,
-            dashboard=found.settings.build_page(build.id, build.project_id),
+            dashboard_url=allowed.settings.build_page_url(build.id, build.project_id),
         )
-        return JSONResponse(shown | {"connection": plain(found.conn_id, 250)})
+        return JSONResponse(data | {"connection": sanitize(allowed.conn_id, 250)})
 
-    async def _signed(self, found: AllowedBuild) -> Response:
-        """Make a signed URL; it is a secret, and only in the body of this one answer."""
+    async def _artifact_response(self, allowed: AllowedBuild) -> Response:
+        """Return a signed URL. It is a secret and appears only in this response body."""
         try:
-            artifact = await self._reader.artifact(found.conn_id, found.settings, found.build_id)
+            artifact = await self._reader.get_artifact(
+                allowed.conn_id, allowed.settings, allowed.build_id
+            )
         except NotFound:
-            gone = "There is no artifact: it was never made, or retention has removed it."
-            return JSONResponse({"message": gone}, 404)
+            message = "There is no artifact: it was never made, or it was removed by retention."
+            return JSONResponse({"message": message}, 404)
         except BuildPixelError as error:
             return JSONResponse(build_page.read_error(error), 502)
         return JSONResponse({"url": artifact.url})
 
 
-def _row(kept: ListedBuild, now: datetime) -> dict[str, Any]:
-    seconds = ((kept.ended_at or now) - kept.at).total_seconds()
-    return build_page.list_row(kept.place, kept.record, kept.state, max(0.0, seconds))
+def _row(listed: ListedBuild, now: datetime) -> dict[str, Any]:
+    seconds = ((listed.ended_at or now) - listed.recorded_at).total_seconds()
+    return build_page.list_row(listed.ti_key, listed.record, listed.state, max(0.0, seconds))
 
 
 def _refusal(message: str) -> Response:
-    return JSONResponse({"kind": "none", "message": message, "again": None}, 404)
+    return JSONResponse({"kind": "unavailable", "message": message, "refresh_after": None}, 404)

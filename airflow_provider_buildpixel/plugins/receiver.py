@@ -1,8 +1,9 @@
-"""Receives BuildPixel's webhooks: the signature decides, REST is the truth, the database remembers.
+"""Receives BuildPixel's webhooks.
 
-Nothing here outlives a request that another worker process, or the next, could need: whether a
-build was taken before says the database. Nothing that came in is logged before its signature was
-found good, and no header, body or connection ever: this server's log is not masked.
+The signature authenticates a delivery, and the build is read over REST. The database shows whether
+a delivery was accepted before, so any other worker process can handle the next request. Nothing
+from a request is logged before its signature is verified, except the connection id; headers, bodies
+and connections are never logged, because this server's log is not masked.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from airflow_provider_buildpixel.api.endpoints import get_build
-from airflow_provider_buildpixel.api.text import plain
+from airflow_provider_buildpixel.api.text import sanitize
 from airflow_provider_buildpixel.asset_events import webhook
 from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound, UnexpectedAnswer
 from airflow_provider_buildpixel.plugins import asset_events
-from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up
+from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,21 +40,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_DELIVERIES = 256
-"""Deliveries that one process works on; more are told to come again."""
+"""Deliveries that one process handles at the same time; further ones are asked to retry."""
 
 THREADS = 4
-"""For the database: a flood here must leave the threads of Airflow's own routes alone."""
+"""Threads for the database; a flood of deliveries does not use those of Airflow's own routes."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait for what, in seconds.
+    """Timeouts and pauses of a receiver, in seconds.
 
-    :param body: for a sender's body.
-    :param work: until the sender is told to come back, while the work goes on.
-    :param rereads: between looks at a build that REST does not yet show as finished.
+    :param body: limit for receiving the body.
+    :param work: time after which the sender is asked to retry while the work continues.
+    :param rereads: pauses between reads of a build that REST does not report as ended yet.
     """
 
     body: float = webhook.BODY_TIMEOUT
@@ -62,92 +63,94 @@ class Timeouts:
 
 
 class Receiver:
-    """The receiving end of one worker process of the API server."""
+    """The webhook endpoint of one worker process of the API server."""
 
-    def __init__(self, patience: Timeouts | None = None) -> None:
-        self._patience = patience or Timeouts()
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
+        self._timeouts = timeouts or Timeouts()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="buildpixel-webhooks")
         self._clients = ApiClients()
-        self._under_way: dict[tuple[str, ...], asyncio.Task[WebhookAnswer]] = {}
+        self._tasks: dict[tuple[str, ...], asyncio.Task[WebhookAnswer]] = {}
 
     async def receive(self, request: Request) -> Response:
-        """Answer ``POST /buildpixel/webhooks/<connection id>``."""
+        """Handle ``POST /buildpixel/webhooks/<connection id>``."""
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
-            answer = webhook.TOO_SLOW  # nobody reads it
+            answer = webhook.TOO_SLOW  # the sender is gone and does not receive it
         return _response(answer)
 
     async def close(self) -> None:
-        """Give up what is under way, and give back threads and connections."""
-        for task in self._under_way.values():
+        """Cancel running work, close the HTTP connections and stop the threads."""
+        for task in self._tasks.values():
             task.cancel()
         await self._clients.close()
         self._threads.shutdown(wait=False)
 
     async def _answer(self, request: Request) -> WebhookAnswer:
-        body = await _body(request, self._patience.body)
+        body = await _read_body(request, self._timeouts.body)
         if not isinstance(body, bytes):
             return body
         conn_id, started = str(request.path_params["conn_id"]), time.monotonic()
-        settings = await self._in_thread(look_up, conn_id)
+        settings = await self._run_in_thread(look_up_settings, conn_id)
         secrets = settings.webhook_secrets if settings else ()
         signature = request.headers.get("x-buildpixel-signature")
         if not webhook.verify_signature(body, signature, secrets) or settings is None:
-            del body  # a flood of forgeries shall not be kept while it waits
+            del body  # a flood of forged deliveries must not fill the memory during the pause
             _log_refusal(conn_id, settings)
-            await asyncio.sleep(webhook.refusal_pause(time.monotonic() - started))
+            await asyncio.sleep(webhook.refusal_delay(time.monotonic() - started))
             return webhook.REFUSED
-        return await self._act_on(body, conn_id, settings)
+        return await self._handle(body, conn_id, settings)
 
-    async def _act_on(self, body: bytes, conn_id: str, settings: Settings) -> WebhookAnswer:
+    async def _handle(self, body: bytes, conn_id: str, settings: Settings) -> WebhookAnswer:
         try:
             delivery = webhook.Delivery.from_body(body)
         except UnexpectedAnswer as error:
             log.warning("Webhook for connection %s: %s", conn_id, error)
-            return webhook.UNREADABLE
-        if not delivery.finished:
+            return webhook.MALFORMED
+        if not delivery.reports_end:
             return webhook.IGNORED
-        task = self._task(conn_id, settings, delivery)
+        task = self._start_or_join(conn_id, settings, delivery)
         if task is None:
-            return webhook.LATER
-        await asyncio.wait([task], timeout=self._patience.work)
-        return task.result() if task.done() else webhook.LATER
+            return webhook.RETRY_LATER
+        await asyncio.wait([task], timeout=self._timeouts.work)
+        return task.result() if task.done() else webhook.RETRY_LATER
 
-    def _task(
+    def _start_or_join(
         self, conn_id: str, settings: Settings, delivery: Delivery
     ) -> asyncio.Task[WebhookAnswer] | None:
-        """Give the work on a delivery: retries that come meanwhile share it."""
+        """Return the task for a delivery and its retries; None if too many are running."""
         key = (conn_id, *delivery.key)
-        task = self._under_way.get(key)
-        if task is None and len(self._under_way) < MAX_DELIVERIES:
-            task = asyncio.get_running_loop().create_task(self._take(conn_id, settings, delivery))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        task = self._tasks.get(key)
+        if task is None and len(self._tasks) < MAX_DELIVERIES:
+            task = asyncio.get_running_loop().create_task(
+                self._process(conn_id, settings, delivery)
+            )
+            self._tasks[key] = task
+            task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
-    async def _take(self, conn_id: str, settings: Settings, delivery: Delivery) -> WebhookAnswer:
+    async def _process(self, conn_id: str, settings: Settings, delivery: Delivery) -> WebhookAnswer:
         try:
-            build = await self._finished(conn_id, settings, delivery.build_id)
+            build = await self._read_ended_build(conn_id, settings, delivery.build_id)
         except BuildPixelError as error:
             log.warning("Webhook for connection %s: %s", conn_id, error)
-            return webhook.answer_to(error, delivery, datetime.now(UTC))
-        objection = webhook.rejection(build, datetime.now(UTC))
-        if objection is not None:
+            return webhook.answer_for_error(error, delivery, datetime.now(UTC))
+        rejected = webhook.rejection(build, datetime.now(UTC))
+        if rejected is not None:
             log.warning(
-                "Webhook for connection %s says that %s has ended; BuildPixel says %s since %s",
+                "Webhook for connection %s reports the end of %s; the API reports %s since %s",
                 conn_id,
                 build.title,
-                plain(build.status, 50),
+                sanitize(build.status, 50),
                 build.finished_at or build.created_at,
             )
-            return objection
-        return await self._in_thread(asset_events.record, settings, build)
+            return rejected
+        return await self._run_in_thread(asset_events.record_end, settings, build)
 
-    async def _finished(self, conn_id: str, settings: Settings, build_id: str) -> Build:
-        """Read the build; again for some seconds where REST lags behind the webhook."""
-        client = await self._clients.of(conn_id, settings)
-        for count, pause in enumerate(self._patience.rereads):
+    async def _read_ended_build(self, conn_id: str, settings: Settings, build_id: str) -> Build:
+        """Return the build, read again for some seconds while REST lags behind the webhook."""
+        client = await self._clients.get(conn_id, settings)
+        for count, pause in enumerate(self._timeouts.rereads):
             try:
                 build = await client.perform(get_build(build_id))
             except NotFound:
@@ -159,19 +162,19 @@ class Receiver:
             await asyncio.sleep(pause)
         return await client.perform(get_build(build_id))
 
-    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+    async def _run_in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
-async def _body(request: Request, patience: float) -> bytes | WebhookAnswer:
-    """Read the body, as far as it may be read."""
+async def _read_body(request: Request, seconds: float) -> bytes | WebhookAnswer:
+    """Return the body, or the answer if it must not be read or does not arrive in time."""
     if not webhook.is_json(request.headers.get("content-type")):
         return webhook.NOT_JSON
     if webhook.is_too_long(request.headers.get("content-length")):
         return webhook.TOO_LARGE
     body = bytearray()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > webhook.MAX_BODY:
@@ -182,11 +185,11 @@ async def _body(request: Request, patience: float) -> bytes | WebhookAnswer:
 
 
 def _log_refusal(conn_id: str, settings: Settings | None) -> None:
-    reason = "there is no such connection that can be used"
+    reason = "the connection does not exist or cannot be used"
     if settings is not None:
-        known = bool(settings.webhook_secrets)
-        reason = "the signature is not ours" if known else "it has no webhook_secret"
-    log.warning("Refused a webhook for connection %s: %s", plain(conn_id, 100), reason)
+        has_secret = bool(settings.webhook_secrets)
+        reason = "the signature is invalid" if has_secret else "it has no webhook_secret"
+    log.warning("Refused a webhook for connection %s: %s", sanitize(conn_id, 100), reason)
 
 
 def _response(answer: WebhookAnswer) -> Response:

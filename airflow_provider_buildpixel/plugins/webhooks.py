@@ -1,4 +1,4 @@
-"""Airflow's way to the provider's routes; every component loads it, so it imports nothing heavy."""
+"""The Airflow plugin. Every Airflow component loads this module, so its imports must be light."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class LazyApp:
-    """Builds the provider's app on the first request, in the API server alone.
+    """Builds the provider's app on the first request, which only the API server receives.
 
-    The other components load the plugin too, and Airflow 2.11 has no FastAPI at all.
+    The other components load the plugin too, and Airflow 2.11 has no FastAPI.
     """
 
     def __init__(self) -> None:
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Build the app if needed and call it."""
         if self._app is None:
             from airflow_provider_buildpixel.plugins.app import build_app  # loads FastAPI
 
@@ -28,16 +28,16 @@ class LazyApp:
         await self._app(scope, receive, send)
 
 
-# Addresses are relative, to be right below a base path. One view that Airflow does not accept would
-# take the whole plugin off its list. Of a task that is not mapped, {MAP_INDEX} stays as it is.
+# URLs are relative, so that they work below a base path. A single view that Airflow rejects would
+# remove the whole plugin from its list. {MAP_INDEX} is not replaced if the task is not mapped.
 _TASK = "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
 _ICON = "buildpixel/static/icon.svg"
 
 
 class BuildPixelPlugin(AirflowPlugin):
-    """Mounts the provider's routes below ``/buildpixel``, and shows its pages in Airflow's UI.
+    """Mounts the provider's routes below ``/buildpixel`` and adds its pages to Airflow's UI.
 
-    Airflow 2.11 takes no notice of either, Airflow 3.0 none of the pages.
+    Airflow 2.11 ignores both; Airflow 3.0 ignores the pages.
     """
 
     name = "buildpixel"

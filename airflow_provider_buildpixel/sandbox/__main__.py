@@ -9,30 +9,30 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.sandbox.faults import KINDS
-from airflow_provider_buildpixel.sandbox.plans import Plan
+from airflow_provider_buildpixel.sandbox.faults.catalog import KINDS
 from airflow_provider_buildpixel.sandbox.sandbox import Sandbox
 from airflow_provider_buildpixel.sandbox.variants import Variants
+from airflow_provider_buildpixel.sandbox.world.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ADDRESSES = """\
-BuildPixel sandbox on {sandbox.url}, {speed:g} times as fast as the world
+BuildPixel sandbox on {sandbox.url}, {speed:g} times as fast as real time
   token (member)   {sandbox.token}
   token (viewer)   {sandbox.viewer_token}
   dashboard        {sandbox.url}/dashboard
   control routes   {sandbox.url}/_sandbox/state
 For Airflow:
   export AIRFLOW_CONN_BUILDPIXEL_DEFAULT='{sandbox.connection_uri}'
-Ctrl-C ends it."""
+Press Ctrl-C to stop."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit status."""
+    """Run a command and return the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["demo"]:
-        # It brings a whole Airflow along, which nobody else needs.
+        # Only the demo needs Airflow.
         demo = import_module("airflow_provider_buildpixel.sandbox.demo")
         return int(demo.main(arguments[1:]) or 0)
     options = _parser().parse_args(arguments)
@@ -41,28 +41,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def faults(_: argparse.Namespace) -> int:
-    """Say what trouble can be ordered."""
+    """List the faults."""
     for name, kind in KINDS.items():
-        print(f"{name:28}{kind.means}")
+        print(f"{name:28}{kind.description}")
     return 0
 
 
 def variants(_: argparse.Namespace) -> int:
-    """Say what the documentation leaves open, and how it can be read."""
+    """List the points that the documentation leaves open, with their possible values."""
     for name, values in Variants.points().items():
         print(f"{name:18}{Variants.meanings()[name]}\n{'':18}{' | '.join(map(str, values))}")
     return 0
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve until a signal ends it."""
-    ended = threading.Event()
+    """Serve until SIGINT or SIGTERM."""
+    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
+        signal.signal(number, lambda _number, _frame: stopped.set())
     try:
         with _sandbox(options) as sandbox:
             print(ADDRESSES.format(sandbox=sandbox, speed=options.speed), flush=True)
-            ended.wait()
+            stopped.wait()
     except OSError as error:
         print(f"cannot listen on port {options.port}: {error}", file=sys.stderr)
         return 1
@@ -84,12 +84,16 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="buildpixel-sandbox", description="A BuildPixel on this machine."
+        prog="buildpixel-sandbox", description="A stand-in BuildPixel server on this machine."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("demo", help="run the release pipeline in a real Airflow", add_help=False)
-    commands.add_parser("faults", help="list the faults").set_defaults(command=faults)
-    commands.add_parser("variants", help="list the variants").set_defaults(command=variants)
+    commands.add_parser("faults", help="list the faults that can be ordered").set_defaults(
+        command=faults
+    )
+    commands.add_parser(
+        "variants", help="list the points that the API documentation leaves open"
+    ).set_defaults(command=variants)
     server = commands.add_parser(
         "serve",
         help="serve the API until Ctrl-C",
@@ -101,15 +105,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_options(add: Callable[..., argparse.Action]) -> None:
-    add("--port", type=int, default=8765, help="port of the API; 0 takes a free one")
-    add("--speed", type=float, default=60.0, help="sandbox seconds per second")
-    add("--queue", type=float, default=60.0, help="sandbox seconds that a build is pending")
-    add("--run", type=float, default=1200.0, help="sandbox seconds that a build is running")
-    add("--lines", type=int, default=60, help="log lines of a build")
-    add("--plan", default="team", help="plan of the organization; free: one build at a time")
-    add("--concurrency", type=int, help="how many builds run at a time")
+    add("--port", type=int, default=8765, help="port of the API; 0 for a free one")
+    add("--speed", type=float, default=60.0, help="sandbox seconds per real second")
+    add("--queue", type=float, default=60.0, help="sandbox seconds for which a build is pending")
+    add("--run", type=float, default=1200.0, help="sandbox seconds for which a build is running")
+    add("--lines", type=int, default=60, help="number of log lines per build")
+    add("--plan", default="team", help="subscription plan; free: one build at a time")
+    add("--concurrency", type=int, help="limit of builds that run at a time")
     add("--minutes", type=float, help="build minutes left in this month")
-    add("--seed", type=int, default=0, help="of all chance; the same seed has the same tokens")
+    add("--seed", type=int, default=0, help="random seed; the same seed results in the same tokens")
     add("--variant", type=_variant, action="append", default=[], help="NAME=VALUE, repeatable")
 
 
@@ -117,11 +121,11 @@ def _variant(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     points = Variants.points()
     if name not in points:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(points)}")
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(points)}")
     for candidate in points[name]:
         if str(candidate) == value:
             return name, candidate
-    raise argparse.ArgumentTypeError(f"{name} is one of {', '.join(map(str, points[name]))}")
+    raise argparse.ArgumentTypeError(f"{name} must be one of {', '.join(map(str, points[name]))}")
 
 
 if __name__ == "__main__":

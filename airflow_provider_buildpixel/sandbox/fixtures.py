@@ -1,4 +1,4 @@
-"""The pytest fixture for DAG authors; pytest finds it by itself once the package is installed."""
+"""The pytest fixture for DAG authors; pytest loads it once the package is installed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def buildpixel_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Run a BuildPixel of its own for a test, as the connection buildpixel_default."""
-    # Imported here, for this module is loaded into every pytest session of its users.
+    """Run a new sandbox for the test, as the connection ``buildpixel_default``."""
+    # Imported here, because this plugin is loaded into every pytest run of its users.
     from airflow_provider_buildpixel.sandbox.sandbox import Sandbox
 
     with Sandbox() as sandbox:

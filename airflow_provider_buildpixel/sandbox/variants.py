@@ -1,6 +1,6 @@
-"""Every point that the documentation leaves open, with the answers that are reasonable.
+"""Every point that BuildPixel's documentation leaves open, with the plausible behaviours.
 
-The first value of each is what the sandbox does when nothing else is asked for.
+The first value of each is the default of the sandbox.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def _choice(first: Any, *others: Any, means: str) -> Any:
-    return field(default=first, metadata={"values": (first, *others), "means": means})
+def _choice(default: Any, *others: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"values": (default, *others), "meaning": meaning})
 
 
 @dataclass(frozen=True)
 class Variants:
-    """One reading of the documentation: a value for each unspecified point."""
+    """One interpretation of the documentation: a value for each unspecified point."""
 
     settings_list: str = _choice(
-        "page", "list", means="GET …/build-settings answers a page, or a bare list"
+        "page", "list", meaning="GET …/build-settings returns a page, or a bare list"
     )
     project_settings: str = _choice(
         "buildSettings",
@@ -30,7 +30,7 @@ class Variants:
         "configurations",
         "page",
         "none",
-        means="field of a project's detail that holds its build settings; page: as a page",
+        meaning="field of GET /projects/:id with the build settings; page: as a page",
     )
     project_uproject: str = _choice(
         "uproject",
@@ -38,41 +38,48 @@ class Variants:
         "uprojectPath",
         "uprojects",
         "none",
-        means="field of a project's detail that tells of the .uproject; uprojects: a list",
+        meaning="field of GET /projects/:id with the .uproject; uprojects: a list",
     )
     trigger_answer: str = _choice(
-        "long", "short", "build", means="what a trigger answers: four fields, two, or a build"
+        "long",
+        "short",
+        "build",
+        meaning="body of a successful trigger: four fields, two, or a build",
     )
-    trigger_status: int = _choice(202, 200, 201, means="HTTP status of a successful trigger")
-    strict_bodies: str = _choice("no", "yes", means="whether unknown fields of a body are refused")
+    trigger_status: int = _choice(202, 200, 201, meaning="HTTP status of a successful trigger")
+    strict_bodies: str = _choice(
+        "no", "yes", meaning="whether unknown fields of a request body are rejected"
+    )
     plan_limit: str = _choice(
         "402 plan_limit_reached",
         "403 build_minutes_exceeded",
         "429 plan_limit_exceeded",
         "400 quota_exceeded",
-        means="the answer to a manual trigger when the month's build minutes are used up",
+        meaning="error of a manual trigger when the month's build minutes are used up",
     )
     setup_refusal: int = _choice(
-        400, 403, 422, means="HTTP status of repo_not_accessible and perforce_auth_failed"
+        400, 403, 422, meaning="HTTP status of repo_not_accessible and perforce_auth_failed"
     )
     builds_order: str = _choice(
         "newest",
         "oldest",
         "random",
         "ended-first",
-        means="order of GET /builds; ended-first: then, among these and the others, newest first",
+        meaning="order of GET /builds; ended-first: ended builds, then live ones, newest first",
     )
     last_page: str = _choice(
-        "exact", "empty", means="a full last page has no cursor, or one that leads to an empty page"
+        "exact",
+        "empty",
+        meaning="a full last page has no cursor, or one that leads to an empty page",
     )
-    list_items: str = _choice("full", "brief", means="list items with or without optional fields")
+    list_items: str = _choice("full", "brief", meaning="list items with or without optional fields")
     log_field: str = _choice(
         "logs",
         "recentLogs",
         "log",
         "logLines",
         "none",
-        means="field of GET /builds/:id with the recent log lines; none: it has none",
+        meaning="field of GET /builds/:id with the recent log lines; none: no such field",
     )
     log_shape: str = _choice(
         "objects",
@@ -81,28 +88,32 @@ class Variants:
         "page",
         "lines",
         "newest-first",
-        means="shape of those lines; page and lines are nested in an object",
+        meaning="shape of those lines; page and lines are nested in an object",
     )
     open_fields: str = _choice(
-        "null", "absent", means="finishedAt and durationMs of a build that has not ended"
+        "null", "absent", meaning="finishedAt and durationMs of a build that has not ended"
     )
-    commit_echo: str = _choice("full", "given", means="an abbreviated commit is completed, or not")
+    commit_echo: str = _choice(
+        "full", "given", meaning="an abbreviated commit is returned in full, or as given"
+    )
     changelist_field: str = _choice(
         "changelist",
         "perforceChangelist",
         "changelistNumber",
         "commit",
-        means="field of a Perforce build that holds its changelist",
+        meaning="field of a Perforce build with its changelist",
     )
-    changelist_type: str = _choice("int", "str", means="type of that field")
+    changelist_type: str = _choice("int", "str", meaning="type of that field")
     stream_field: str = _choice(
-        "branch", "streamPath", "both", means="field of a Perforce build that holds its stream"
+        "branch", "streamPath", "both", meaning="field of a Perforce build with its stream"
     )
     triggered_by: str = _choice(
-        "api_token", "user", means="triggeredBy of a build triggered with a token"
+        "api_token", "user", meaning="triggeredBy of a build triggered with a token"
     )
-    duration: str = _choice("running", "whole", means="durationMs with or without the queue")
-    checksum: str = _choice("hex", "HEX", "base64", means="spelling of checksumMd5")
+    duration: str = _choice(
+        "running", "whole", meaning="durationMs without or with the time in the queue"
+    )
+    checksum: str = _choice("hex", "HEX", "base64", meaning="encoding of checksumMd5")
     error_body: str = _choice(
         "full",
         "no-request-id",
@@ -110,13 +121,13 @@ class Variants:
         "nested",
         "empty",
         "html",
-        means="body of an error; it should be full, but gateways answer too",
+        meaning="body of an error; full as documented, others as from gateways",
     )
     patch_answer: str = _choice(
-        "object", "nothing", means="a PATCH answers the object, or 204 without a body"
+        "object", "nothing", meaning="a PATCH returns the object, or 204 without a body"
     )
-    extra_fields: str = _choice("none", "some", means="objects have fields nobody heard of")
-    ids: str = _choice("letters", "punctuated", means="ids of letters, or with - and _ as well")
+    extra_fields: str = _choice("none", "some", meaning="objects have undocumented fields")
+    ids: str = _choice("letters", "punctuated", meaning="ids of letters, or with - and _ as well")
     join_answer: str = _choice(
         "none",
         "true",
@@ -124,7 +135,7 @@ class Variants:
         "object",
         "build",
         "empty",
-        means="acknowledgement of join:build",
+        meaning="acknowledgement of join:build",
     )
     join_refusal: str = _choice(
         "silence",
@@ -134,57 +145,64 @@ class Variants:
         "build:error",
         "exception",
         "disconnect",
-        means="what a refused join gets",
+        meaning="response to a rejected join",
     )
-    join_status: str = _choice("none", "sent", means="whether a join is followed by the status")
+    join_status: str = _choice(
+        "none", "sent", meaning="whether a join is followed by an event with the status"
+    )
     status_payload: str = _choice(
-        "minimal", "full", "nested", means="fields of build:status besides buildId and status"
+        "minimal",
+        "full",
+        "nested",
+        meaning="extra fields of build:status besides buildId and status",
     )
     revoked_sockets: str = _choice(
-        "kept", "disconnected", means="what becomes of the connections of a token that is revoked"
+        "kept", "disconnected", meaning="connections of a token that is revoked"
     )
     markers: str = _choice(
-        "filled", "literal", means="phase markers in the log with details, or as documented"
+        "filled",
+        "literal",
+        meaning="phase markers in the log, with details or exactly as documented",
     )
     signed_head: str = _choice(
-        "allowed", "refused", means="a signed address is good for HEAD too, or for GET only"
+        "allowed", "refused", meaning="a signed URL is valid for HEAD and GET, or for GET only"
     )
 
     @classmethod
     def points(cls) -> dict[str, tuple[Any, ...]]:
-        """Return all unspecified points with their possible values, the usual one first."""
+        """Return all unspecified points with their possible values, the default first."""
         return {point.name: point.metadata["values"] for point in fields(cls)}
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """Return a sentence for each unspecified point."""
-        return {point.name: point.metadata["means"] for point in fields(cls)}
+        """Return a description of each unspecified point."""
+        return {point.name: point.metadata["meaning"] for point in fields(cls)}
 
     @classmethod
     def every(cls) -> Iterator[Variants]:
-        """Yield one reading for each single deviation from the usual one."""
+        """Yield the variants that differ from the default in exactly one point."""
         for name, values in cls.points().items():
             for value in values[1:]:
                 yield replace(cls(), **{name: value})
 
     @classmethod
     def random(cls, seed: int) -> Variants:
-        """Return a reading in which every point is drawn by lot."""
-        chance = random.Random(seed)
-        return cls(**{name: chance.choice(values) for name, values in cls.points().items()})
+        """Return variants with a random value for every point."""
+        rng = random.Random(seed)  # noqa: S311  # for repeatable tests, not for secrets
+        return cls(**{name: rng.choice(values) for name, values in cls.points().items()})
 
     def __post_init__(self) -> None:
-        """Refuse values that no one has thought of."""
+        """Raise if a value is not one of the possible ones."""
         for name, values in self.points().items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name} is one of {values}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {values}, not {getattr(self, name)!r}")
 
     def __str__(self) -> str:
-        """Name the deviations from the usual reading, for the ids of tests."""
-        usual = Variants()
-        odd = [
+        """Return the differences from the default, for the ids of parametrized tests."""
+        default = Variants()
+        changed = [
             f"{name}={getattr(self, name)}"
             for name in self.points()
-            if getattr(self, name) != getattr(usual, name)
+            if getattr(self, name) != getattr(default, name)
         ]
-        return ",".join(odd) or "usual"
+        return ",".join(changed) or "default"

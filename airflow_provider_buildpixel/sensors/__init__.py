@@ -1,1 +1,1 @@
-"""Sensors: wait for builds that something else started."""
+"""The sensor that waits for a build that something else started."""

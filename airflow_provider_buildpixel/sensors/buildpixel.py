@@ -1,4 +1,4 @@
-"""Waits for a build that something else started: a push, a schedule, a person."""
+"""The sensor that waits for a build that something else started: a push, a schedule, a user."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_buildpixel.api.paging import ListScan
 from airflow_provider_buildpixel.builds import outcome
-from airflow_provider_buildpixel.builds.outcome import Fail, FollowNewer, Skip, Succeed
-from airflow_provider_buildpixel.builds.search import BuildQuery, NewestMatch
+from airflow_provider_buildpixel.builds.outcome import Outcome
 from airflow_provider_buildpixel.exceptions import (
     BuildPixelError,
     InvalidRequest,
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.builds.search import BuildQuery
     from airflow_provider_buildpixel.tasks.deadlines import Deadlines
 
 
@@ -48,31 +47,43 @@ __all__ = ["BuildPixelBuildSensor"]
 
 
 class BuildPixelBuildSensor(BaseSensorOperator):
-    """Waits for a build and succeeds only if it does; returns the build's facts.
+    """Waits for a build that something else started, and succeeds only if the build does.
 
-    Either one build by id, or the newest one that fits the other fields. A build that is not
-    there yet is waited for. Poke, reschedule and deferrable mode end alike: a failed build
-    raises ``BuildFailed``, the sensor's ``timeout`` raises ``AirflowSensorTimeout``, and both
-    are a skip with ``soft_fail``.
+    It waits for one build by id, or for the newest build that matches the other fields. If there is
+    no such build yet, it waits for one. It returns the build's facts, the same as
+    ``BuildPixelTriggerBuildOperator``.
 
-    :param build_id: the build (templated).
-    :param project: id or exact name of the project (templated).
-    :param build_setting: id, or fields that exactly one setting of the project has (templated).
-    :param branch: the branch (templated).
-    :param commit: the commit, or its first characters (templated).
-    :param buildpixel_conn_id: the Airflow connection (templated).
-    :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable``.
-    :param channel: ``auto``, ``socketio`` or ``polling``; by default the connection's. Used in
-        deferrable mode; the others poke.
-    :param poll_interval: seconds between reads while polling in deferrable mode; by default
+    The modes poke and reschedule and the deferrable mode end in the same way: a failed build raises
+    ``BuildFailed``, and the sensor's ``timeout`` (in seconds) raises ``AirflowSensorTimeout``. With
+    ``soft_fail`` both skip the task instead.
+
+    :param build_id: the id of the build (templated).
+    :param project: the id or exact name of the project (templated). Required without ``build_id``.
+    :param build_setting: the id of a build setting, or fields that match exactly one setting of
+        the project, such as ``{"platform": "Win64"}`` (templated).
+    :param branch: the branch of the build (templated).
+    :param commit: the commit of the build, or its first characters (templated).
+    :param buildpixel_conn_id: the id of the Airflow connection (templated).
+    :param deferrable: wait in the triggerer, without a worker; the default is
+        ``[operators] default_deferrable``.
+    :param channel: in deferrable mode, how the end of the build is noticed: ``socketio``,
+        ``polling``, or ``auto`` for Socket.IO with polling while it is down. None uses the
+        connection's setting.
+    :param poll_interval: in deferrable mode, seconds between reads while polling; the default is
         ``poke_interval``, at most 30.
-    :param on_superseded: ``fail``, ``skip`` or ``follow`` the newer build. Without a build id
-        the newest one that fits is waited for, so this is for ``build_id`` only.
-    :param stream_logs: the build's log lines in the task's log: ``all``, ``warn``, ``error`` or
-        None. In deferrable mode.
-    :param start_from_trigger: in deferrable mode with a ``build_id``, use no worker at all before
-        the build has ended. From Airflow 3.3 on, and where the id comes neither from an XCom nor
-        by ``expand``; elsewhere the sensor begins in a worker as usual.
+    :param on_superseded: with ``build_id``, what to do when a newer build supersedes that build:
+        ``fail``, ``skip`` the task, or ``follow`` the newer build, which waits for it and returns
+        its facts. Without ``build_id``, the newest matching build is waited for in any case.
+    :param stream_logs: in deferrable mode, the build log lines to copy to the task's log: ``all``,
+        ``warn`` (warnings and errors), ``error`` or None.
+    :param start_from_trigger: in deferrable mode with ``build_id``, start in the triggerer, so that
+        no worker is used until the build has ended. This needs Airflow 3.3 or later, and a
+        ``build_id`` that comes neither from an XCom nor from ``expand``; otherwise the sensor
+        starts in a worker.
+    :raises BuildFailed: the build failed; the error has its phase, first error lines and advice.
+    :raises BuildSuperseded: a newer build superseded this one, and ``on_superseded`` is ``fail``.
+    :raises AirflowSensorTimeout: the build did not succeed within the sensor's ``timeout``.
+    :raises InvalidRequest: a parameter is invalid, or empty after rendering.
     """
 
     template_fields: Sequence[str] = (
@@ -86,7 +97,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
     operator_extra_links = (BuildPixelBuildLink(),)
     ui_color = "#e8e3ff"
 
-    def __init__(  # the public interface
+    def __init__(  # noqa: PLR0913  # the public interface
         self,
         *,
         build_id: str | None = None,
@@ -115,7 +126,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.on_superseded = on_superseded
         self.stream_logs = stream_logs
-        self._search: BuildQuery | None = None
+        self._cached_query: BuildQuery | None = None
         self.start_from_trigger = (
             start_from_trigger and deferrable and start_trigger.can_start_from_trigger(build_id)
         )
@@ -128,20 +139,22 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         return BuildPixelHook(self.buildpixel_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait: by poking, or in the triggerer."""
-        self._check()
+        """Wait by poking, or defer."""
+        self._check_parameters()
         try:
             with waiting.skip_on_soft_fail(self):
                 if not self.deferrable:
                     return super().execute(context)
-                return self._wait(context, self.build_id, WaitProgress.of(context))
+                return self._finish_or_defer(
+                    context, self.build_id, WaitProgress.of_new_try(context)
+                )
         finally:
             self.hook.close()
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Read once and judge."""
-        build = self._look(self.build_id)
-        facts = None if build is None else self._judged(context, build)
+        """Read the build once; return its facts if it has succeeded."""
+        build = self._read(self.build_id)
+        facts = None if build is None else self._facts_if_succeeded(context, build)
         return PokeReturnValue(is_done=True, xcom_value=facts) if facts else False
 
     def execute_complete(
@@ -150,14 +163,16 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         event: dict[str, Any] | None = None,
         progress: dict[str, Any] | None = None,
     ) -> Any:
-        """Go on after the trigger woke this task: read the build again and decide."""
+        """Continue after the trigger's event: read the build again, then finish or defer."""
         event = event or {}
         if event.get("status") == "error":
-            self.log.warning("The wait was broken off: %s", event.get("message"))
-        known = self.build_id or event.get("build_id")
+            self.log.warning("The wait ended early: %s", event.get("message"))
+        known_id = self.build_id or event.get("build_id")
         try:
             with waiting.skip_on_soft_fail(self):
-                return self._wait(context, known, WaitProgress.from_json(context, progress))
+                return self._finish_or_defer(
+                    context, known_id, WaitProgress.from_json(context, progress)
+                )
         finally:
             self.hook.close()
 
@@ -168,16 +183,16 @@ class BuildPixelBuildSensor(BaseSensorOperator):
             build_id=self.build_id,
             buildpixel_conn_id=self.buildpixel_conn_id,
             channel=self.channel,
-            poll_interval=self._interval,
+            poll_interval=self._poll_seconds,
             stream_logs=self.stream_logs,
             wait_until_exists=True,
         )
 
-    def _check(self) -> None:
-        parameters.check_wait(self.channel, self._interval, self.stream_logs)
+    def _check_parameters(self) -> None:
+        parameters.check_wait(self.channel, self._poll_seconds, self.stream_logs)
         parameters.check_choice("on_superseded", self.on_superseded, outcome.ON_SUPERSEDED)
         if self.build_id is None and not self.project:
-            raise InvalidRequest("the sensor needs a build_id, or a project and what fits of it")
+            raise InvalidRequest("the sensor needs a build_id, or a project and optional filters")
         named = {name: getattr(self, name) for name in ("build_id", "project", "build_setting")}
         parameters.check_rendered(**named, branch=self.branch, commit=self.commit)
         for name, value in named.items():
@@ -185,15 +200,17 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 raise InvalidRequest(f"{name} is empty; check what its template rendered to")
 
     @property
-    def _interval(self) -> float:
+    def _poll_seconds(self) -> float:
         if self.poll_interval is not None:
             return self.poll_interval
         poke: Any = self.poke_interval
         return min(30.0, float(poke.total_seconds() if isinstance(poke, timedelta) else poke))
 
-    def _searched(self) -> BuildQuery:
-        """Resolve the names once."""
-        if self._search is None:
+    def _query(self) -> BuildQuery:
+        """Return the query for the build; names are looked up once."""
+        from airflow_provider_buildpixel.builds.search import BuildQuery  # not for parsing Dags
+
+        if self._cached_query is None:
             project = self.hook.find_project(self.project or "")
             setting = (
                 self.hook.find_build_setting(project.id, self.build_setting)
@@ -201,95 +218,108 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 else None
             )
             branch, commit = ((value or "").strip() or None for value in (self.branch, self.commit))
-            self._search = BuildQuery(project.id, setting.id if setting else None, branch, commit)
-        return self._search
+            setting_id = setting.id if setting else None
+            self._cached_query = BuildQuery(project.id, setting_id, branch, commit)
+        return self._cached_query
 
-    def _look(self, build_id: str | None) -> Build | None:
-        """Read once, over a token that was replaced; trouble that may pass counts as not yet."""
+    def _read(self, build_id: str | None) -> Build | None:
+        """Read the build, with a new token if the old one was replaced.
+
+        Return None if the build does not exist yet, or on an error that may be temporary.
+        """
         from airflow_provider_buildpixel.api.retry import is_permanent  # not for parsing Dags
 
         try:
-            return self._read(build_id)
+            return self._read_once(build_id)
         except Unauthorized:
             if not waiting.refresh_token(self):
                 raise
-            return self._look(build_id)
+            return self._read(build_id)
         except BuildPixelError as error:
             if is_permanent(error) or isinstance(error, NotFound):
                 raise
-            self.log.warning("The build could not be read this time: %s", error)
+            self.log.warning("Could not read the build this time: %s", error)
             return None
 
-    def _read(self, build_id: str | None) -> Build | None:
-        """Give the build as it is now, None if there is none yet."""
+    def _read_once(self, build_id: str | None) -> Build | None:
+        """Read the build with this id, or the newest one that matches; None if there is none."""
+        from airflow_provider_buildpixel.api.paging import ListScan  # not for parsing Dags
+        from airflow_provider_buildpixel.builds.search import NewestMatch
+
         if build_id is None:
-            search = self._searched()
-            match = NewestMatch(search)
-            self.hook.client.scan(ListScan(search.listed, match.take))
-            found = match.found
-            if found is None:
-                self.log.info("There is not yet %s", search.title)
+            query = self._query()
+            match = NewestMatch(query)
+            self.hook.client.scan(ListScan(query.list_call, match.add_page))
+            if match.found is None:
+                self.log.info("There is no matching build yet: %s", query.title)
                 return None
-            build_id = found.id
+            build_id = match.found.id
         try:
             return self.hook.get_build(build_id)
         except NotFound:
             self.log.info("There is no build %s yet", build_id)
             return None
 
-    def _judged(self, context: Context, build: Build) -> dict[str, Any] | None:
-        """Give the facts of a build that succeeded, None while it has not ended."""
-        url = self.hook.settings.build_page(build.id, build.project_id)
+    def _facts_if_succeeded(self, context: Context, build: Build) -> dict[str, Any] | None:
+        """Return the facts of a build that succeeded, or None if it has not ended.
+
+        An end without success raises an error or skips the task.
+        """
+        url = self.hook.settings.build_page_url(build.id, build.project_id)
         waiting.publish(context, self.hook, build)
         match outcome.outcome_of(build, self.on_superseded):
             case None:
                 self.log.info("%s is %s", build.title, build.status)
                 return None
-            case Succeed():
+            case Outcome.SUCCEED:
                 facts = build.facts(url)
                 waiting.add_to_asset_events(context, self.outlets or (), facts)
                 return facts
-            case Skip():
-                raise AirflowSkipException(f"{build.title} was superseded")
-            case FollowNewer():
-                return self._followed(context, build, url)
-            case Fail():
+            case Outcome.SKIP:
+                raise AirflowSkipException(f"{build.title} was superseded (on_superseded='skip')")
+            case Outcome.FOLLOW_NEWER:
+                return self._follow_newer(context, build, url)
+            case Outcome.FAIL:
                 raise self._failure(build, url)
 
-    def _followed(self, context: Context, build: Build, url: str | None) -> dict[str, Any] | None:
-        from airflow_provider_buildpixel.builds.dispatch_loop import (
-            find_newer_build,  # loads requests
-        )
+    def _follow_newer(
+        self, context: Context, build: Build, url: str | None
+    ) -> dict[str, Any] | None:
+        """Continue with the newest build in the chain of builds that superseded this one."""
+        # Imports requests.
+        from airflow_provider_buildpixel.builds.dispatch_loop import find_newer_build
 
-        seen = build
+        current = build
         for _ in range(outcome.MAX_FOLLOWED):
-            newer = find_newer_build(self.hook.client, seen, retry=True)
+            newer = find_newer_build(self.hook.client, current, retry=True)
             if newer is None:
                 break
-            self.log.warning("%s was superseded: following %s", seen.title, newer.title)
+            self.log.warning("%s was superseded: following %s", current.title, newer.title)
             if not newer.status.superseded:
                 self.build_id = newer.id
-                return self._judged(context, self.hook.get_build(newer.id))
-            seen = newer
+                return self._facts_if_succeeded(context, self.hook.get_build(newer.id))
+            current = newer
         raise outcome.superseded_error(build, None, url)
 
     def _failure(self, build: Build, url: str | None) -> BuildPixelError:
         if build.status.superseded:
-            return outcome.superseded_error(build, waiting.find_newer(self, build), url)
+            return outcome.superseded_error(build, waiting.superseding_build(self, build), url)
         return outcome.failure_error(build, url)
 
-    def _wait(self, context: Context, build_id: str | None, progress: WaitProgress) -> Any:
-        """Conclude, or defer until there is news."""
-        build = self._look(self.build_id)
+    def _finish_or_defer(
+        self, context: Context, build_id: str | None, progress: WaitProgress
+    ) -> Any:
+        """Return the facts of a build that succeeded; defer while it has not ended."""
+        build = self._read(self.build_id)
         if build is None and build_id != self.build_id:
-            build = self._look(build_id)
+            build = self._read(build_id)
         if build is not None:
-            facts = self._judged(context, build)
+            facts = self._facts_if_succeeded(context, build)
             if facts is not None:
                 return facts
         deadlines = self._deadlines(progress)
-        if deadlines.passed(time.time(), queued=False) is not None:
-            self._out_of_time(deadlines.reason)
+        if deadlines.expired_parameter(time.time(), queued=False) is not None:
+            self._raise_timeout(deadlines.parameter)
         self._defer(self.build_id or (build.id if build else None), deadlines, progress)
         return None
 
@@ -300,10 +330,10 @@ class BuildPixelBuildSensor(BaseSensorOperator):
             execution_timeout=self.execution_timeout,
         )
 
-    def _out_of_time(self, reason: str) -> NoReturn:
+    def _raise_timeout(self, parameter: str) -> NoReturn:
         message = (
-            f"the build did not succeed within the sensor's {reason}; a build that is under way "
-            "goes on"
+            f"the build did not succeed within the sensor's {parameter}; a build that is running "
+            "continues in BuildPixel"
         )
         raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
@@ -313,14 +343,14 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 build_id=build_id,
                 buildpixel_conn_id=self.buildpixel_conn_id,
                 channel=self.channel,
-                poll_interval=self._interval,
-                deadline=deadlines.until,
+                poll_interval=self._poll_seconds,
+                deadline=deadlines.expires_at,
                 stream_logs=self.stream_logs,
                 **waiting.resume_delay(),
-                query=None if build_id else self._searched().to_json(),
+                query=None if build_id else self._query().to_json(),
                 wait_until_exists=True,
             ),
             method_name="execute_complete",
-            kwargs={"progress": progress.next_round().to_json()},
+            kwargs={"progress": progress.next_deferral().to_json()},
             timeout=waiting.deferral_timeout(deadlines, time.time()),
         )

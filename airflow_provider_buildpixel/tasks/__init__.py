@@ -1,1 +1,1 @@
-"""What operators and sensors share: dispatch, state kept over tries, deferral, reporting."""
+"""What the operator and the sensor share: dispatch, stored state, deadlines and waiting."""

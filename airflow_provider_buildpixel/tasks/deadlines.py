@@ -1,4 +1,4 @@
-"""When a wait gives up: instants on the wall clock, since they cross processes."""
+"""When a wait times out, as wall-clock times, because they are passed between processes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ EXECUTION_TIMEOUT = "execution_timeout"
 TIMEOUT = "timeout"
 QUEUE_TIMEOUT = "queue_timeout"
 
+MAX_DEFERRALS = 100
+"""Deferrals of one task. Each follows a change or an hour of errors, so more indicate a fault."""
+
+TIMEOUT_MARGIN = 5.0
+"""Seconds before ``execution_timeout`` at which a wait ends, so that its own error is raised."""
+
 
 @dataclass(frozen=True)
 class Deadlines:
-    """The instants, in seconds since the epoch, at which a wait gives up.
+    """The times at which a wait times out, in seconds since the epoch.
 
-    :param until: for a terminal status.
-    :param queue_until: for leaving the queue.
-    :param reason: the parameter that ``until`` comes from.
+    :param expires_at: when the build must have ended.
+    :param queue_expires_at: when the build must have left the queue.
+    :param parameter: the parameter that ``expires_at`` comes from.
     """
 
-    until: float | None = None
-    queue_until: float | None = None
-    reason: str = TIMEOUT
+    expires_at: float | None = None
+    queue_expires_at: float | None = None
+    parameter: str = TIMEOUT
 
     @classmethod
-    def of(
+    def from_limits(
         cls,
         *,
         dispatched_at: float,
@@ -43,98 +49,91 @@ class Deadlines:
         queue_timeout: float | None = None,
         queued_at: float | None = None,
     ) -> Deadlines:
-        """Make them of the parameters, each from its own instant.
+        """Return the deadlines for limits in seconds, each of which counts from its own time.
 
-        ``timeout`` and ``queue_timeout`` count from the dispatch, over all tries of the task, but
-        ``queue_timeout`` from ``queued_at`` for a newer build that is followed instead;
+        ``timeout`` counts from the dispatch, over all tries of the task. So does
+        ``queue_timeout``, but from ``queued_at`` for a newer build that is followed.
         ``execution_timeout`` counts from the start of this try, as everywhere in Airflow.
         """
-        ends = {}
+        expiries = {}
         if timeout is not None:
-            ends[TIMEOUT] = dispatched_at + timeout
+            expiries[TIMEOUT] = dispatched_at + timeout
         if execution_timeout is not None:
-            ends[EXECUTION_TIMEOUT] = started_at + execution_timeout
-        reason = min(ends, key=lambda name: ends[name], default=TIMEOUT)
+            expiries[EXECUTION_TIMEOUT] = started_at + execution_timeout
+        parameter = min(expiries, key=lambda name: expiries[name], default=TIMEOUT)
         queued_at = dispatched_at if queued_at is None else queued_at
-        queue_until = None if queue_timeout is None else queued_at + queue_timeout
-        return cls(ends.get(reason), queue_until, reason)
+        queue_expires_at = None if queue_timeout is None else queued_at + queue_timeout
+        return cls(expiries.get(parameter), queue_expires_at, parameter)
 
-    def passed(self, now: float, *, queued: bool) -> str | None:
-        """Name the parameter whose time is over, None if there is still time."""
-        if self.until is not None and now >= self.until:
-            return self.reason
-        if queued and self.queue_until is not None and now >= self.queue_until:
+    def expired_parameter(self, now: float, *, queued: bool) -> str | None:
+        """Return the name of the parameter whose time is over, or None if there is time left."""
+        if self.expires_at is not None and now >= self.expires_at:
+            return self.parameter
+        if queued and self.queue_expires_at is not None and now >= self.queue_expires_at:
             return QUEUE_TIMEOUT
         return None
 
-    def left(self, now: float) -> float | None:
-        """Give the seconds left for a terminal status, None without a limit."""
-        return None if self.until is None else max(0.0, self.until - now)
-
-
-MAX_DEFERRALS = 100
-"""Deferrals of one task: each follows a change or an hour of trouble, so more is a fault."""
-
-
-TIMEOUT_MARGIN = 5.0
-"""Seconds that we end a wait before ``execution_timeout``, so that the error says what goes on."""
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds left for the build to end, or None without a limit."""
+        return None if self.expires_at is None else max(0.0, self.expires_at - now)
 
 
 @dataclass(frozen=True)
 class WaitProgress:
-    """What a waiting task knows of itself, carried over deferrals as plain JSON.
+    """The progress of a waiting task, stored over deferrals as plain JSON.
 
-    :param dispatched_at: from when ``timeout`` and ``queue_timeout`` count.
-    :param started_at: from when ``execution_timeout`` counts. Both seconds since the epoch.
-    :param rounds: deferrals so far.
-    :param followed: newer builds gone on to so far.
-    :param queued_at: from when ``queue_timeout`` counts instead, for such a newer build.
+    :param dispatched_at: from when ``timeout`` and ``queue_timeout`` count, in seconds since the
+        epoch like the other times.
+    :param started_at: from when ``execution_timeout`` counts.
+    :param deferrals: number of deferrals so far.
+    :param followed: number of newer builds followed so far.
+    :param queued_at: from when ``queue_timeout`` counts for such a newer build.
     """
 
     dispatched_at: float
     started_at: float
-    rounds: int = 0
+    deferrals: int = 0
     followed: int = 0
     queued_at: float | None = None
 
     @classmethod
-    def of(cls, context: Context) -> WaitProgress:
-        """Begin now, as for the dispatch, and with the task's own start."""
+    def of_new_try(cls, context: Context) -> WaitProgress:
+        """Return the progress of a try that begins now."""
         now = time.time()
         start = getattr(context["ti"], "start_date", None)
         return cls(dispatched_at=now, started_at=start.timestamp() if start else now)
 
     @classmethod
     def from_json(cls, context: Context, data: Any) -> WaitProgress:
-        """Read what :meth:`to_json` wrote; ``dag.test`` drops it, then it begins anew."""
+        """Parse what :meth:`to_json` returned; restart if it is missing, as with ``dag.test``."""
         known = data if isinstance(data, dict) else {}
         if not {"dispatched_at", "started_at"} <= known.keys():
-            return cls.of(context)
+            return cls.of_new_try(context)
         return cls(**{name: known[name] for name in cls.__dataclass_fields__ if name in known})
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
+        """Return the progress as plain JSON."""
         return asdict(self)
 
-    def since(self, dispatched_at: float) -> WaitProgress:
-        """Count from the dispatch of a build."""
+    def from_dispatch(self, dispatched_at: float) -> WaitProgress:
+        """Return the progress with ``timeout`` counting from the dispatch of a build."""
         return replace(self, dispatched_at=dispatched_at)
 
-    def following(self, queued_at: float) -> WaitProgress:
-        """Go on to a newer build, which has its own time in the queue."""
+    def follow_newer(self, queued_at: float) -> WaitProgress:
+        """Return the progress for a newer build, which has its own time in the queue."""
         return replace(self, followed=self.followed + 1, queued_at=queued_at)
 
-    def next_round(self) -> WaitProgress:
-        """Count one more deferral.
+    def next_deferral(self) -> WaitProgress:
+        """Return the progress with one more deferral.
 
         :raises BuildPixelError: there were too many.
         """
-        if self.rounds >= MAX_DEFERRALS:
+        if self.deferrals >= MAX_DEFERRALS:
             raise BuildPixelError(
-                f"the wait was resumed {self.rounds} times and the build has not ended; look at "
+                f"the task was resumed {self.deferrals} times and the build has not ended; check "
                 "the triggerer's log"
             )
-        return replace(self, rounds=self.rounds + 1)
+        return replace(self, deferrals=self.deferrals + 1)
 
     def deadlines(
         self,
@@ -143,9 +142,9 @@ class WaitProgress:
         queue_timeout: float | None,
         execution_timeout: timedelta | None,
     ) -> Deadlines:
-        """Give the instants at which the wait gives up."""
+        """Return the times at which the wait times out, from the task's limits."""
         limit = None if execution_timeout is None else execution_timeout.total_seconds()
-        return Deadlines.of(
+        return Deadlines.from_limits(
             dispatched_at=self.dispatched_at,
             started_at=self.started_at,
             timeout=timeout,

@@ -1,4 +1,4 @@
-"""What a task remembers of its build over tries."""
+"""What a task stores about its build, so that later tries can continue with it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ if TYPE_CHECKING:
 
 
 STATE_KEY = "buildpixel_build"
-"""Key in the task state store: fixed for ever, as running tasks depend on it."""
+"""Key in the task state store. It must never change, because running tasks depend on it."""
 
 
 class TaskState:
-    """The task's intent in Airflow's task state store (3.3 and later).
+    """The task's :class:`DispatchRecord` in Airflow's task state store (Airflow 3.3 and later).
 
-    Below 3.3, or with ``durable=False``, it forgets everything.
+    Below 3.3, or with ``durable=False``, nothing is stored.
 
-    :param durable: whether to remember at all.
+    :param durable: whether a later try continues with the build of an earlier one.
     """
 
     def __init__(self, context: Context, *, durable: bool = True) -> None:
         known: Any = context
+        ti = known["ti"]
         self._store = known.get("task_state_store") if durable else None
-        self.clear_count = int(getattr(known["ti"], "max_tries", 0) or 0)
+        self.clear_count = int(getattr(ti, "max_tries", 0) or 0)
+        run_started_at = getattr(known.get("dag_run"), "start_date", None)
+        is_retry = durable and (getattr(ti, "try_number", 1) or 1) > 1
+        self.retry_since: float | None = None
+        """Start of the Dag run in a retry, in seconds since the epoch; None in a first try.
+
+        Without a store, a live build since then may be the build of an earlier try.
+        """
+        if is_retry and run_started_at is not None:
+            self.retry_since = run_started_at.timestamp()
 
     @property
-    def works(self) -> bool:
-        """Whether something is kept for a later try."""
+    def is_available(self) -> bool:
+        """Whether something can be stored for a later try."""
         return self._store is not None
 
-    def recall(self) -> DispatchRecord | None:
-        """Give what an earlier try wrote down."""
+    def load(self) -> DispatchRecord | None:
+        """Return what an earlier try stored."""
         from airflow_provider_buildpixel.builds.record import DispatchRecord  # not for parsing Dags
 
         return (
@@ -43,18 +53,18 @@ class TaskState:
             else None
         )
 
-    def keep(self, record: DispatchRecord) -> None:
-        """Write it down for later tries."""
+    def save(self, record: DispatchRecord) -> None:
+        """Store the record for later tries."""
         if self._store is not None:
             self._store.set(STATE_KEY, replace(record, clear_count=self.clear_count).to_json())
 
-    def forget(self) -> None:
-        """Leave nothing to a later try."""
+    def clear(self) -> None:
+        """Delete the stored record."""
         if self._store is not None:
             self._store.delete(STATE_KEY)
 
-    def conclude(self) -> None:
-        """Note that the build's result was taken: a user's Clear starts a new one."""
-        record = self.recall()
+    def mark_finished(self) -> None:
+        """Store that the task has used the build's result: after a Clear, a new build starts."""
+        record = self.load()
         if record is not None:
-            self.keep(replace(record, concluded=True))
+            self.save(replace(record, task_finished=True))

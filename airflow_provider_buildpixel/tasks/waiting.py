@@ -1,60 +1,44 @@
-"""How tasks of this provider wait, fail and report: shared by the operator and the sensor."""
+"""How tasks wait, defer, time out and publish their build; used by the operator and the sensor."""
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, conf
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from airflow_provider_buildpixel.api.text import duration_text
 from airflow_provider_buildpixel.exceptions import BuildPixelError, BuildTimeout, Unauthorized
+from airflow_provider_buildpixel.hooks.task_log import log_writer
 from airflow_provider_buildpixel.links.buildpixel import LINK_KEY
-from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
-from airflow_provider_buildpixel.tasks.deadlines import (
-    EXECUTION_TIMEOUT,
-    QUEUE_TIMEOUT,
-)
+from airflow_provider_buildpixel.tasks.deadlines import QUEUE_TIMEOUT
 from airflow_provider_buildpixel.waits.wait import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_buildpixel.api.model import Build
     from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
-    from airflow_provider_buildpixel.tasks.deadlines import (
-        Deadlines,
-    )
-    from airflow_provider_buildpixel.waits.reporter import LogMessage as Told
+    from airflow_provider_buildpixel.tasks.deadlines import Deadlines
 
 
-LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 BUILD_ID_KEY = "build_id"
 
-
 DEFERRAL_MARGIN = 300.0
-"""Seconds after which Airflow itself ends a deferral whose trigger did not keep its deadline."""
+"""Seconds after its deadline at which Airflow ends a deferral whose trigger sent no event."""
 
 
-class ResumeDelay(TypedDict):
-    """Arguments of a trigger."""
+def resume_delay() -> dict[str, float]:
+    """Return the trigger arguments that keep a deferred task from being resumed too early.
 
-    resume_delay: float
-    not_before: float
-
-
-def resume_delay() -> ResumeDelay:
-    """Give the trigger's arguments that say how long a deferred task must not come back.
-
-    Airflow's scheduler takes a task for failed that is queued again while the report of its
-    worker's end is still under way, and the worker's supervisor looks only every
+    If a task is queued again while its worker's exit is still being reported, Airflow's scheduler
+    mistakes it for a failed task. The worker's supervisor checks for the exit only every
     ``[workers] min_heartbeat_interval`` seconds.
     """
     interval = float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0))
@@ -63,37 +47,48 @@ def resume_delay() -> ResumeDelay:
 
 
 def deferral_timeout(deadlines: Deadlines, now: float) -> timedelta | None:
-    """Give Airflow's own limit for a deferral: ours and some more, in case the trigger is lost."""
-    left = deadlines.left(now)
+    """Return Airflow's timeout for a deferral: our deadline and a margin.
+
+    Airflow applies it if the trigger is lost.
+    """
+    left = deadlines.seconds_left(now)
     return None if left is None else timedelta(seconds=left + DEFERRAL_MARGIN)
 
 
-def timeout_error(reason: str, limit: float, build: Build, url: str | None) -> BuildTimeout:
-    """Make the error of a wait that took too long."""
-    what = {
-        QUEUE_TIMEOUT: "is still queued",
-        EXECUTION_TIMEOUT: f"is {build.status}",
-    }.get(reason, f"is {build.status}")
-    where = f"; look at {url}" if url else ""
+def raise_if_expired(task: Any, deadlines: Deadlines, build: Build, *, queued: bool) -> None:
+    """Raise BuildTimeout if one of the task's limits is over.
+
+    :param task: the operator.
+    :param queued: whether ``queue_timeout`` applies.
+    """
+    parameter = deadlines.expired_parameter(time.time(), queued=queued)
+    if parameter is None:
+        return
+    limit = getattr(task, parameter)
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+    url = task.hook.settings.build_page_url(build.id, build.project_id)
+    raise timeout_error(parameter, seconds, build, url)
+
+
+def timeout_error(parameter: str, limit: float, build: Build, url: str | None) -> BuildTimeout:
+    """Return the error of a wait that took too long.
+
+    :param parameter: the name of the limit.
+    :param limit: its value in seconds.
+    :param url: the page of the build.
+    """
+    state = "is still queued" if parameter == QUEUE_TIMEOUT else f"is {build.status}"
+    page = f"; see {url}" if url else ""
     return BuildTimeout(
-        f"{build.title} {what} after {reason} of {duration_text(limit)}. The build goes on: BuildPixel "
-        f"has no way to cancel it over the API{where}",
+        f"{build.title} {state} after the {parameter} of {duration_text(limit)}. The build "
+        f"continues in BuildPixel: it cannot be cancelled over the API{page}",
         build=build,
     )
 
 
-def log_writer(log: Any) -> Callable[[Told], None]:
-    """Write what a wait has to tell into the task's log."""
-
-    def tell(record: Told) -> None:
-        log.log(LEVELS[record.level], "%s", record.text)
-
-    return tell
-
-
 @contextmanager
 def skip_on_soft_fail(sensor: Any) -> Iterator[None]:
-    """Turn errors into a skip where ``soft_fail`` asks for it, in every mode alike."""
+    """Raise a skip instead of an error if the sensor has ``soft_fail`` or ``never_fail``."""
     try:
         yield
     except BuildPixelError as error:
@@ -103,19 +98,19 @@ def skip_on_soft_fail(sensor: Any) -> Iterator[None]:
 
 
 def refresh_token(task: Any) -> bool:
-    """Take a new hook after a refused token; tell whether the connection has another one now."""
+    """Create a new hook after a refused token; return whether the connection has a new token."""
     refused = task.hook.settings
     task.hook.close()
     del task.hook
     if task.hook.settings == refused:
         return False
-    task.log.info("The token was refused, and the connection has a new one: going on with it")
+    task.log.info("The token was refused; continuing with the connection's new token")
     return True
 
 
 def wait_blocking(task: Any, wait: Wait) -> None:
-    """Wait in this process, over a token that is replaced meanwhile, however often."""
-    from airflow_provider_buildpixel.waits.blocking import wait_for_build  # loads requests
+    """Wait in this process; continue each time that a refused token was replaced."""
+    from airflow_provider_buildpixel.waits.blocking import wait_for_build  # imports requests
 
     while True:
         try:
@@ -128,52 +123,57 @@ def wait_blocking(task: Any, wait: Wait) -> None:
             return
 
 
-def find_newer(task: Any, build: Build) -> Build | None:
-    """Name the build that superseded one, if the list can be had: the error comes anyway."""
-    from airflow_provider_buildpixel.builds.dispatch_loop import find_newer_build  # loads requests
+def superseding_build(task: Any, build: Build) -> Build | None:
+    """Return the build that superseded one, for an error; None if it cannot be looked up."""
+    from airflow_provider_buildpixel.builds.dispatch_loop import (
+        find_newer_build,
+    )  # imports requests
 
     try:
         return find_newer_build(task.hook.client, build)
     except BuildPixelError as error:
-        task.log.info("The newer build could not be looked up: %s", error)
+        task.log.info("Could not look up the build that superseded this one: %s", error)
         return None
 
 
 def publish(context: Context, hook: BuildPixelHook, build: Build) -> None:
-    """Push the build's id, its record and its link at once: they are there while the task runs."""
+    """Push the XComs with the build's id, record and link, so that they exist while it runs."""
+    # Not for parsing Dags.
+    from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
+
     ti = context["ti"]
     ti.xcom_push(key=BUILD_ID_KEY, value=build.id)
-    url = hook.settings.build_page(build.id, build.project_id)
-    if AIRFLOW_V_3_1_PLUS:  # Airflow has the build's page
-        place = TaskInstanceKey.of(ti)
-        record = BuildRecord.made(place, hook.buildpixel_conn_id, build, hook.settings.token)
+    url = hook.settings.build_page_url(build.id, build.project_id)
+    if AIRFLOW_V_3_1_PLUS:  # Airflow shows the build page
+        ti_key = TaskInstanceKey.from_task_instance(ti)
+        record = BuildRecord.create(ti_key, hook.buildpixel_conn_id, build, hook.settings.token)
         ti.xcom_push(key=RECORD_KEY, value=record.to_json())
-        url = url or record.page(place)
+        url = url or record.page_url(ti_key)
     if url:
         ti.xcom_push(key=LINK_KEY, value=url)
 
 
 def add_to_asset_events(context: Context, outlets: Iterable[Any], facts: dict[str, Any]) -> None:
-    """Put the build's facts into the events of the task's BuildPixel assets."""
+    """Add the build's facts to the events of the task's BuildPixel assets."""
     for outlet in outlets:
         if str(getattr(outlet, "uri", "")).startswith("buildpixel:"):
             context["outlet_events"][outlet].extra.update(facts)
 
 
-def make_wait(  # the sides of a wait
+def make_wait(
     build_id: str,
     deadlines: Deadlines,
     *,
     channel: str,
     poll_interval: float,
-    stream: str | None,
+    stream_logs: str | None,
 ) -> Wait:
-    """Put a wait together."""
+    """Return the wait for a build with these deadlines."""
     return Wait(
         build_id,
         channel=channel,
         poll_interval=poll_interval,
-        deadline=deadlines.until,
-        queue_deadline=deadlines.queue_until,
-        stream=stream,
+        deadline=deadlines.expires_at,
+        queue_deadline=deadlines.queue_expires_at,
+        stream_logs=stream_logs,
     )

@@ -1,9 +1,8 @@
-"""Waits for a build in the triggerer."""
+"""The trigger that waits for a build in the triggerer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +12,20 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
 from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
 from airflow_provider_buildpixel.hooks.metrics import report_metrics
+from airflow_provider_buildpixel.hooks.task_log import log_writer
 from airflow_provider_buildpixel.waits.wait import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_provider_buildpixel.api.settings import Settings
-    from airflow_provider_buildpixel.waits.reporter import LogMessage
 
 
-LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 RESTART_AFTER = 60.0
-"""Seconds after the deferral from which the start of a trigger is taken for a restart."""
+"""Seconds after ``not_before`` from which the start of a trigger counts as a restart."""
 
 MAX_RESUME_DELAY = 60.0
-"""Seconds: worker and triggerer may disagree about the time."""
+"""Longest delay of an event in seconds, even if the clocks of worker and triggerer differ."""
 
 DEFAULTS: dict[str, Any] = {
     "channel": None,
@@ -43,28 +41,42 @@ DEFAULTS: dict[str, Any] = {
 
 
 class BuildPixelBuildTrigger(BaseTrigger):
-    """Reads and listens until a build ends; never dispatches.
+    """Waits in the triggerer until a build ends. It only reads; it never starts a build.
 
-    Its one event is a wake-up, not a verdict: ``{"build_id": …, "status": …}``, where status is
-    the build's terminal status, ``timeout``, or ``error`` with a ``message``. Whoever it wakes
-    reads the build again.
+    It sends one event, ``{"build_id": ..., "status": ...}``. ``build_id`` is the build's id, or
+    None if no build matched ``query``. ``status`` is one of:
 
-    :param build_id: the build; None with ``query``.
-    :param buildpixel_conn_id: the Airflow connection; no secret is stored with a trigger.
-    :param channel: ``auto``, ``socketio`` or ``polling``; None for the connection's.
-    :param poll_interval: seconds between reads while polling.
-    :param deadline: when to wake with ``timeout``, in seconds since the epoch.
-    :param queue_deadline: likewise, if the build is still queued then.
-    :param stream_logs: ``all``, ``warn``, ``error`` or None: which log lines go to the task's log.
-    :param not_before: seconds since the epoch before which no event is sent: Airflow can take a
-        task that comes back within seconds of its deferral for a failed one.
-    :param resume_delay: seconds after the trigger's start before which no event is sent, for the same
-        reason: Airflow may have taken its time to store the deferral.
-    :param query: instead of a build id, the fields of the build to look for.
-    :param wait_until_exists: wait for a build that is not there (yet) like for any other.
+    - the build's terminal status: ``complete``, ``failed`` or ``superseded``;
+    - ``timeout``: ``deadline`` or ``queue_deadline`` has passed;
+    - ``error``: waiting cannot continue, for example because the token was refused or the build is
+      gone. The event then also has a ``message``.
+
+    The event is a wake-up and carries no result: the resumed task reads the build again. All
+    triggers of a connection in one triggerer share one Socket.IO connection and the requests.
+
+    :param build_id: the id of the build; None if ``query`` is given.
+    :param buildpixel_conn_id: the id of the Airflow connection. Airflow stores no secret with a
+        trigger.
+    :param channel: how to notice the end: ``socketio``, ``polling``, or ``auto`` for Socket.IO with
+        polling while it is down. None uses the connection's setting.
+    :param poll_interval: seconds between reads of the build while polling.
+    :param deadline: instant at which to send ``timeout``, in seconds since the epoch; None waits
+        without a limit.
+    :param queue_deadline: instant at which to send ``timeout`` if the build is still queued, in
+        seconds since the epoch; None for no limit.
+    :param stream_logs: the build log lines to copy to the task's log: ``all``, ``warn`` (warnings
+        and errors), ``error`` or None.
+    :param not_before: instant before which no event is sent, in seconds since the epoch. A task
+        that is resumed within seconds of its deferral can be mistaken for a failed one by Airflow.
+    :param resume_delay: seconds after the start of this trigger before which no event is sent, for
+        the same reason: Airflow may have taken some time to store the deferral.
+    :param query: the fields of the build to find first, instead of ``build_id``: ``project_id``,
+        ``build_setting_id``, ``branch`` and ``commit``.
+    :param wait_until_exists: wait until the deadline for a build that answers 404, instead of
+        sending ``error``.
     """
 
-    def __init__(  # Airflow stores each by its name
+    def __init__(  # noqa: PLR0913  # Airflow stores each argument by its name
         self,
         *,
         build_id: str | None = None,
@@ -93,7 +105,10 @@ class BuildPixelBuildTrigger(BaseTrigger):
         self.wait_until_exists = wait_until_exists
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give what is stored: what differs from the defaults, so that old rows stay loadable."""
+        """Return the class path and the arguments that differ from their defaults.
+
+        Defaults are not stored, so that rows of earlier versions stay loadable.
+        """
         kwargs: dict[str, Any] = {
             "build_id": self.build_id,
             "buildpixel_conn_id": self.buildpixel_conn_id,
@@ -103,12 +118,12 @@ class BuildPixelBuildTrigger(BaseTrigger):
         return (f"{type(self).__module__}.{type(self).__qualname__}", kwargs)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then wake the task once."""
+        """Wait for the build, then yield the one event."""
         started = time.monotonic()
         try:
             event = await self._wait()
         except (BuildPixelError, AirflowNotFoundException) as error:
-            # That the connection is not there can pass, too: the task looks for itself.
+            # A missing connection may also be temporary: the resumed task checks it again.
             event = {"build_id": self.build_id, "status": "error", "message": str(error)}
         await asyncio.sleep(
             min(MAX_RESUME_DELAY, self._remaining_delay(time.monotonic() - started))
@@ -116,11 +131,13 @@ class BuildPixelBuildTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # 2.11's is untyped
 
     async def on_kill(self) -> None:
-        """Say that nothing stops the build: BuildPixel has no way to cancel one."""
-        self.log.warning("Build %s goes on in BuildPixel: it cannot be cancelled", self.build_id)
+        """Log that the build keeps running: BuildPixel's API cannot cancel builds."""
+        self.log.warning(
+            "Build %s continues in BuildPixel: it cannot be cancelled over the API", self.build_id
+        )
 
     async def _wait(self) -> dict[str, Any]:
-        """Wait, over a token that is replaced meanwhile, however often."""
+        """Wait; continue each time that a refused token was replaced in the connection."""
         settings = await get_settings_async(self.buildpixel_conn_id)
         warn_if_unverified(settings, self.buildpixel_conn_id, self.log)
         while True:
@@ -130,54 +147,48 @@ class BuildPixelBuildTrigger(BaseTrigger):
                 replaced = await get_settings_async(self.buildpixel_conn_id, refused=settings)
                 if replaced.token == settings.token:
                     raise
-            self.log.info(
-                "The token was refused, and the connection has a new one: going on with it"
-            )
+            self.log.info("The token was refused; continuing with the connection's new token")
             settings = replaced
 
     async def _wait_with(self, settings: Settings) -> dict[str, Any]:
-        # Workers and Dag processors import this module too, and never get here.
+        # Imported here, because workers and Dag processors import this module but never wait.
         from airflow_provider_buildpixel.builds.search import BuildQuery
         from airflow_provider_buildpixel.waits.actions import Done
-        from airflow_provider_buildpixel.waits.monitor import (
-            monitor_for,  # settings_for has loaded it
-        )
+        from airflow_provider_buildpixel.waits.monitor import monitor_for
 
         async with monitor_for(settings, report_metrics) as monitor:
             if self.build_id is None:
                 self.build_id = await monitor.find(
-                    BuildQuery.from_json(self.query), self._looking()
+                    BuildQuery.from_json(self.query), self._search_wait()
                 )
             if self.build_id is None:
                 return {"build_id": None, "status": "timeout"}
-            end = await monitor.wait(self._of(self.build_id, settings), self._tell)
+            wait = self._build_wait(self.build_id, settings)
+            end = await monitor.wait(wait, log_writer(self.log))
         status = str(end.build.status) if isinstance(end, Done) else "timeout"
         return {"build_id": self.build_id, "status": status}
 
-    def _of(self, build_id: str, settings: Settings) -> Wait:
+    def _build_wait(self, build_id: str, settings: Settings) -> Wait:
         return Wait(
             build_id,
             channel=self.channel or settings.channel,
             poll_interval=self.poll_interval,
             deadline=self.deadline,
             queue_deadline=self.queue_deadline,
-            stream=self.stream_logs,
-            resumed=self._resumed,
+            stream_logs=self.stream_logs,
+            resumed=self._is_restart,
             wait_until_exists=self.wait_until_exists,
         )
 
     @property
-    def _resumed(self) -> bool:
-        """Whether this looks like a new start of the same wait, after the triggerer ended."""
+    def _is_restart(self) -> bool:
+        """Whether this is probably a restart of the wait after the triggerer ended."""
         return self.not_before is not None and time.time() - self.not_before > RESTART_AFTER
 
-    def _looking(self) -> Wait:
+    def _search_wait(self) -> Wait:
         return Wait("", poll_interval=self.poll_interval, deadline=self.deadline)
 
-    def _remaining_delay(self, running: float) -> float:
-        """Give the seconds for which the event is still held back."""
+    def _remaining_delay(self, elapsed: float) -> float:
+        """Return the seconds to wait before the event may be sent."""
         left = 0.0 if self.not_before is None else self.not_before - time.time()
-        return max(0.0, left, self.resume_delay - running)
-
-    def _tell(self, record: LogMessage) -> None:
-        self.log.log(LEVELS[record.level], "%s", record.text)
+        return max(0.0, left, self.resume_delay - elapsed)

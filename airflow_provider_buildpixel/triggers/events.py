@@ -1,4 +1,4 @@
-"""Watches for finished builds in the triggerer, for Airflow 3: 2.11 has no asset watchers."""
+"""The trigger for asset watchers, on Airflow 3: 2.11 has no asset watchers."""
 
 from __future__ import annotations
 
@@ -39,31 +39,42 @@ DEFAULTS: dict[str, Any] = {
 }
 
 SAVE_DELAY = 2.5
-"""Seconds until an event is in Airflow's database: a cursor saved earlier could lose it."""
+"""Seconds until Airflow has stored an event; a cursor saved earlier could lose the event."""
 
 MAX_NOT_FOUND = 5
-"""Looks in which a build that was seen answers 404 before it is taken for deleted."""
+"""Number of 404 answers after which a build that was seen counts as deleted."""
 
 log = logging.getLogger(__name__)
 
 
 class BuildPixelBuildEventTrigger(BaseEventTrigger):
-    """Fires once for each build that ends, for an ``AssetWatcher``; needs no inbound route.
+    """Fires one event for each build that ends, for an ``AssetWatcher``.
 
-    It starts from now, and remembers in the asset's state store (Airflow 3.3) how far it has come,
-    so that what ends while no triggerer runs comes afterwards. All watchers of a connection share
-    one poll. An event's payload is what a webhook's asset event has as its extra.
+    It polls BuildPixel from the triggerer, so Airflow needs no address that BuildPixel can reach.
+    The payload of an event has the same facts as the ``extra`` of a webhook's asset event: ``type``
+    (such as ``build.complete``), ``build_id``, ``status``, ``project_id`` and so on. In a Dag it is
+    ``triggering_asset_events[asset][i].extra["payload"]``.
 
-    :param buildpixel_conn_id: the Airflow connection; no secret is stored with a trigger.
-    :param project: id or exact name; None for every project that the token sees.
-    :param build_setting: id, or a mapping that must fit exactly one setting of the project.
-    :param branch: the branch or stream.
-    :param statuses: which ends are told.
-    :param poll_interval: seconds between looks.
-    :param catch_up: builds that are told at most of those that ended while nobody looked.
+    A new watcher starts now: builds that ended before its first poll fire no event. On Airflow 3.3
+    its position is kept in the asset's state store, so builds that end while no triggerer runs fire
+    their events later, each once. All watchers of a connection with the same ``poll_interval``
+    share one poll (Airflow 3.3).
+
+    :param buildpixel_conn_id: the id of the Airflow connection. Airflow stores no secret with a
+        trigger.
+    :param project: id or exact name of the project; None for all projects that the token can read.
+    :param build_setting: id of the build setting, or a mapping of fields that exactly one build
+        setting of the project must match; None for all. A mapping needs ``project``.
+    :param branch: name of the branch or stream; None for all.
+    :param statuses: the statuses that fire an event, such as ``("complete", "failed")``.
+    :param poll_interval: seconds between polls.
+    :param catch_up: the maximum number of missed builds to report after a downtime; older ones are
+        left out and counted in the triggerer's log.
+    :raises ValueError: ``build_setting`` lacks ``project``, ``poll_interval`` is not positive, or
+        ``statuses`` is empty, a single string, or names a status of a build that is still live.
     """
 
-    handover = SAVE_DELAY
+    save_delay = SAVE_DELAY
 
     def __init__(
         self,
@@ -78,11 +89,11 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         if build_setting and not project and not lookup.looks_like_id(str(build_setting)):
-            raise ValueError("build_setting is looked for in a project: give the project too")
+            raise ValueError("build_setting is looked up in a project: give project too")
         if not poll_interval > 0:
-            raise ValueError("poll_interval is seconds above 0")
+            raise ValueError("poll_interval must be a number of seconds above 0")
         if isinstance(statuses, str) or not statuses or {*statuses} & {*LIVE_STATUSES}:
-            raise ValueError("statuses is a list of statuses with which builds end")
+            raise ValueError("statuses must be a list of statuses with which builds end")
         self.buildpixel_conn_id = buildpixel_conn_id
         self.project = project
         self.build_setting = build_setting
@@ -90,142 +101,153 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         self.statuses = list(statuses)
         self.poll_interval = poll_interval
         self.catch_up = catch_up
-        self._interest: BuildFilter | None = None
+        self._filter: BuildFilter | None = None
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
-        self._absences: Counter[str] = Counter()
+        self._not_found_counts: Counter[str] = Counter()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give what is stored: what differs from the defaults, so that old rows stay loadable."""
+        """Return the class path and the arguments that differ from their defaults.
+
+        Defaults are not stored, so that rows of earlier versions stay loadable.
+        """
         values = {name: getattr(self, name) for name in DEFAULTS}
         kwargs = {name: value for name, value in values.items() if value != DEFAULTS[name]}
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return (path, {"buildpixel_conn_id": self.buildpixel_conn_id, **kwargs})
 
     def shared_stream_key(self) -> Hashable:
-        """Name the poll that watchers of one connection share."""
+        """Return the key of the poll that watchers of one connection and interval share."""
         return ("buildpixel", self.buildpixel_conn_id, self.poll_interval)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
-        """Look at the list of builds until nobody watches any more."""
+        """Yield the result of each poll until the last watcher stops."""
         interval = float(kwargs.get("poll_interval", DEFAULTS["poll_interval"]))
-        poll, failures = _SharedPoll(kwargs["buildpixel_conn_id"]), 0
+        shared_poll, failures = _SharedPoll(kwargs["buildpixel_conn_id"]), 0
         try:
             while True:
-                trouble = None
+                error = None
                 try:
-                    yield await poll.look()
+                    yield await shared_poll.poll()
                     failures = 0
-                except BuildPixelError as error:
-                    trouble, failures = error, failures + 1
-                    log.warning("Cannot look for finished builds: %s", error)
-                spread = random.random()  # looks of many triggerers drift apart
-                await asyncio.sleep(cursor.next_pause(interval, failures, trouble, spread))
+                except BuildPixelError as failure:
+                    error, failures = failure, failures + 1
+                    log.warning("Cannot poll for ended builds: %s", failure)
+                jitter = random.random()  # noqa: S311  # spreads the polls of many triggerers
+                await asyncio.sleep(cursor.next_pause(interval, failures, error, jitter))
         finally:
-            await poll.close()
+            await shared_poll.close()
 
     async def filter_shared_stream(
         self, shared_stream: AsyncIterator[PollResult]
     ) -> AsyncIterator[TriggerEvent]:
-        """Tell of the builds that this watcher wants and has not told of yet."""
-        async for look in shared_stream:
-            told = False
+        """Yield an event for each selected build that was not reported yet."""
+        async for poll in shared_stream:
+            reported = False
             try:
-                async for build in self._news(look):
-                    told = True
-                    payload = event_payload(build, look.page(build))
+                async for build in self._new_builds(poll):
+                    reported = True
+                    payload = event_payload(build, poll.page_url(build))
                     yield TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's
-            except BuildPixelError as error:  # the next look goes on where this one ended
-                self.log.warning("Cannot tell which builds have finished: %s", error)
-            if told:
-                await asyncio.sleep(self.handover)
+            except BuildPixelError as error:  # the next poll continues where this one stopped
+                self.log.warning("Cannot check for ended builds: %s", error)
+            if reported:
+                await asyncio.sleep(self.save_delay)
             await self._save()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll alone, as before Airflow 3.3, which knows no shared streams."""
+        """Poll without sharing, for versions before Airflow 3.3, which has shared streams."""
         stream: Any = self.open_shared_stream(self.serialize()[1])
-        async with aclosing(stream) as looks:  # else a cancelled one is closed some time later
-            async for event in self.filter_shared_stream(looks):
+        async with aclosing(stream) as polls:  # closes it at once, also when cancelled
+            async for event in self.filter_shared_stream(polls):
                 yield event
 
-    async def _news(self, look: PollResult) -> AsyncIterator[Build]:
-        """Give the builds to tell of, each of which is settled once it has been taken."""
-        interest = self._interest = self._interest or await self._resolve()
-        builds = await self._shown(look, interest)
+    async def _new_builds(self, poll: PollResult) -> AsyncIterator[Build]:
+        """Yield the builds to report; each is marked as handled when the next one is requested."""
+        build_filter = self._filter = self._filter or await self._resolve()
+        builds = await self._candidates(poll, build_filter)
         if self._cursor is None:
-            self._cursor = await look.begin(interest)
+            self._cursor = await poll.start_cursor(build_filter)
             return
-        for build_id in self._bounded(self._cursor.ended(builds, interest)):
-            full = await look.read(build_id)
-            if full is None and not self._gone(build_id):
+        for build_id in self._limit(self._cursor.unhandled_ends(builds, build_filter)):
+            build = await poll.read_build(build_id)
+            if build is None and not self._is_deleted(build_id):
                 continue
-            if full is not None and not interest.ended(full):
-                continue  # the list was wrong, or this answer is: it stays open
-            if full is not None and interest.selects(full):
-                yield full
-            self._cursor = self._cursor.settle(build_id)
+            if build is not None and not build_filter.has_ended(build):
+                continue  # the list and this answer differ: the next poll reads it again
+            if build is not None and build_filter.selects(build):
+                yield build
+            self._cursor = self._cursor.with_handled(build_id)
 
-    async def _shown(self, look: PollResult, interest: BuildFilter) -> list[Build]:
-        """Give what the list shows, what it leaves out, and at first what was missed before."""
-        builds = list(look.builds)
-        if self._cursor is None and (known := await self._load()) is not None:
-            builds += await look.since(known.newest, interest, self.catch_up)
-            self._cursor, self._saved = known, known
+    async def _candidates(self, poll: PollResult, build_filter: BuildFilter) -> list[Build]:
+        """Return the polled builds, tracked ones that the list lacks, and at first missed ones."""
+        builds = list(poll.builds)
+        if self._cursor is None and (stored := await self._load()) is not None:
+            builds += await poll.builds_after(stored.newest_id, build_filter, self.catch_up)
+            self._cursor, self._saved = stored, stored
         if self._cursor is not None:
-            unseen = self._cursor.unseen(builds)
-            # Noted at once, so that trouble from here on cannot lose them.
-            self._cursor = self._cursor.see(builds, interest)
-            builds += await self._unseen(look, unseen)
+            missing = self._cursor.missing_from(builds)
+            # Tracked first, so that an error from here on cannot lose a build.
+            self._cursor = self._cursor.with_tracked(builds, build_filter)
+            builds += await self._read_missing(poll, missing)
         return builds
 
-    async def _unseen(self, look: PollResult, build_ids: list[str]) -> list[Build]:
-        found = await asyncio.gather(*map(look.read, build_ids))
-        for build_id, build in zip(build_ids, found, strict=True):
-            if build is None and self._cursor is not None and self._gone(build_id):
-                self._cursor = self._cursor.settle(build_id)  # nothing more will be heard of it
-        return [build for build in found if build is not None]
+    async def _read_missing(self, poll: PollResult, build_ids: list[str]) -> list[Build]:
+        builds = await asyncio.gather(*map(poll.read_build, build_ids))
+        for build_id, build in zip(build_ids, builds, strict=True):
+            if build is None and self._cursor is not None and self._is_deleted(build_id):
+                self._cursor = self._cursor.with_handled(build_id)
+        return [build for build in builds if build is not None]
 
-    def _gone(self, build_id: str) -> bool:
-        """Count one more 404 of a build; tell whether it is deleted, and not just not there yet."""
-        self._absences[build_id] += 1
-        if self._absences[build_id] < MAX_NOT_FOUND:
+    def _is_deleted(self, build_id: str) -> bool:
+        """Count one more 404 answer; return whether the build counts as deleted.
+
+        A few 404 answers may only mean that BuildPixel does not serve the build yet.
+        """
+        self._not_found_counts[build_id] += 1
+        if self._not_found_counts[build_id] < MAX_NOT_FOUND:
             return False
-        del self._absences[build_id]
+        del self._not_found_counts[build_id]
         return True
 
-    def _bounded(self, ended: list[str]) -> list[str]:
+    def _limit(self, ended: list[str]) -> list[str]:
         skipped, kept = cursor.split_at_limit(ended, self.catch_up)
         if skipped and self._cursor is not None:
-            self.log.warning("%d builds ended unseen; the oldest are not told of", len(ended))
+            self.log.warning(
+                "%d builds ended since the last poll; the oldest %d are not reported (catch_up)",
+                len(ended),
+                len(skipped),
+            )
             for build_id in skipped:
-                self._cursor = self._cursor.settle(build_id)
+                self._cursor = self._cursor.with_handled(build_id)
         return kept
 
     async def _resolve(self) -> BuildFilter:
-        """Turn what a Dag author wrote into ids."""
+        """Return the filter with the ids of the project and build setting that the Dag names."""
         project, setting = self.project, self.build_setting
         async with BuildPixelAsyncHook(self.buildpixel_conn_id) as hook:
             if project is not None:
                 project = (await hook.find_project(project)).id
             if project is not None and setting is not None:
                 setting = (await hook.find_build_setting(project, setting)).id
-        chosen = None if setting is None else str(setting)
-        return BuildFilter(project, chosen, self.branch, tuple(self.statuses))
+        setting_id = None if setting is None else str(setting)
+        return BuildFilter(project, setting_id, self.branch, tuple(self.statuses))
 
     async def _load(self) -> Cursor | None:
-        stored = [await store.aget(self._key) for store in self._stores()]
-        known = [one for one in map(Cursor.from_json, stored) if one is not None]
-        return max(known, key=lambda one: one.version, default=None)
+        """Return the newest stored cursor; None if there is none."""
+        values = [await store.aget(self._key) for store in self._stores()]
+        cursors = [found for found in map(Cursor.from_json, values) if found is not None]
+        return max(cursors, key=lambda found: found.version, default=None)
 
     async def _save(self) -> None:
-        """Save how far it has come, if it has moved."""
+        """Store the cursor if it has changed."""
         if self._cursor is None or self._cursor == self._saved:
             return
-        fresh = self._cursor.saved()
+        current = self._cursor.next_version()
         for store in self._stores():
-            await store.aset(self._key, fresh.to_json())
-        self._cursor = self._saved = fresh
+            await store.aset(self._key, current.to_json())
+        self._cursor = self._saved = current
 
     @property
     def _key(self) -> str:
@@ -233,44 +255,45 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         return cursor.state_key(self.buildpixel_conn_id, *watched)
 
     def _stores(self) -> list[Any]:
-        """Give the state stores of all assets that this trigger serves; none before 3.3."""
+        """Return the state stores of all assets of this trigger; none before Airflow 3.3."""
         stores = getattr(self, "asset_state_store", None)
         if stores is None:
             return []
-        # The public methods serve a single asset, and the accessors cannot be iterated.
-        return [*stores._by_name.values(), *stores._by_uri.values()]  # see above
+        # The public methods support only one asset, and the accessors cannot be iterated.
+        return [*stores._by_name.values(), *stores._by_uri.values()]  # noqa: SLF001  # see above
 
 
 class _SharedPoll:
-    """The looks of one connection, which may get another token meanwhile."""
+    """The poll of one connection, whose token may be replaced while it runs."""
 
     def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
-        self._looks: BuildPoller | None = None
+        self._poller: BuildPoller | None = None
 
-    async def look(self) -> PollResult:
-        looks = await self._current(await get_settings_async(self._conn_id))
+    async def poll(self) -> PollResult:
+        poller = await self._current_poller(await get_settings_async(self._conn_id))
         try:
-            return await looks.look()
+            return await poller.poll()
         except Unauthorized:
-            replaced = await get_settings_async(self._conn_id, refused=looks.settings)
-            if replaced == looks.settings:
+            replaced = await get_settings_async(self._conn_id, refused=poller.settings)
+            if replaced == poller.settings:
                 raise
-        log.info("The token was refused, and the connection has a new one: going on with it")
-        return await (await self._current(replaced)).look()
+        log.info("The token was refused; continuing with the connection's new token")
+        return await (await self._current_poller(replaced)).poll()
 
-    async def _current(self, settings: Settings) -> BuildPoller:
+    async def _current_poller(self, settings: Settings) -> BuildPoller:
         from airflow_provider_buildpixel.asset_events.poller import BuildPoller  # loads aiohttp
 
-        known = self._looks
-        if known is not None and known.settings == settings:
-            return known
+        previous = self._poller
+        if previous is not None and previous.settings == settings:
+            return previous
         warn_if_unverified(settings, self._conn_id, log)
-        self._looks = BuildPoller(settings, known.newest if known is not None else "")
-        if known is not None:
-            await known.close()
-        return self._looks
+        newest_id = previous.newest_id if previous is not None else ""
+        self._poller = BuildPoller(settings, newest_id)
+        if previous is not None:
+            await previous.close()
+        return self._poller
 
     async def close(self) -> None:
-        if self._looks is not None:
-            await self._looks.close()
+        if self._poller is not None:
+            await self._poller.close()

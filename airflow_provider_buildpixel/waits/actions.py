@@ -1,4 +1,4 @@
-"""What a wait for one build can want, and how often it may."""
+"""What a wait for one build can request, how often it reads, and how it idles."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Read:
     """Read the build over REST now.
 
-    :param hint: the end that a rumour tells of; such a read is urgent.
+    :param hint: the terminal status that an event reported; such a read is urgent.
     :param routine: nothing has happened since the last read, only time has passed.
-    :param safety: such a read while the channel stands, which may wait a while.
+    :param safety: a routine read while the channel is connected, which may be delayed.
     """
 
     hint: Status | None = None
@@ -28,7 +28,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Listen:
-    """Wait for an event, at most so many seconds."""
+    """Wait for an event, for at most this many seconds."""
 
     seconds: float
 
@@ -42,7 +42,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Expired:
-    """The time is over; ``queue`` if it was the time in the queue."""
+    """A deadline has passed.
+
+    :param queue: whether it was the deadline for leaving the queue.
+    """
 
     queue: bool = False
 
@@ -51,12 +54,12 @@ Action = Read | Listen | Done | Expired
 
 
 class IdleTerms(NamedTuple):
-    """How a wait may be left alone: as long as reads show what is known, and often enough.
+    """For how long a wait needs no call while reads return the known status.
 
-    :param status: what is known.
-    :param since: a read that began earlier does not count.
-    :param pause: seconds after such a read within which the wait wants nothing.
-    :param until: the instant at which it wants a turn, whatever was read.
+    :param status: the known status.
+    :param since: a read that began before this instant does not count.
+    :param pause: seconds after a counted read during which the wait needs no call.
+    :param until: the instant at which it needs a call, whatever was read.
     """
 
     status: Status
@@ -67,27 +70,27 @@ class IdleTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Pacing:
-    """How often a wait reads, and how much it puts up with. All in seconds.
+    """How often a wait reads, and how long it tolerates failures. All but one in seconds.
 
-    :param poll_interval: between reads while the channel is down.
-    :param backstop: between reads while the channel stands, in poll intervals.
-    :param join_wait: how long the first read waits for the room to be joined.
-    :param rumour_gap: between reads for the sake of repeated rumours.
-    :param absence: how long a 404 is taken for a build that is not visible yet.
-    :param patience: how long reads may fail without a break before the wait gives up.
+    :param poll_interval: between reads while the channel is disconnected.
+    :param safety_factor: between reads while the channel is connected, in poll intervals.
+    :param join_wait: how long the first read waits for the channel to join the build's room.
+    :param hint_gap: between reads that repeated hints cause.
+    :param not_found_grace: how long a 404 is taken for a build that is not visible yet.
+    :param trouble_timeout: how long reads may fail without interruption before the wait fails.
     """
 
     poll_interval: float = 30.0
-    backstop: float = 10.0
+    safety_factor: float = 10.0
     join_wait: float = 3.0
     hint_gap: float = 1.0
-    absence: float = 60.0
-    patience: float = 3600.0
+    not_found_grace: float = 60.0
+    trouble_timeout: float = 3600.0
 
 
 @dataclass(frozen=True)
 class BuildRead:
-    """Not of the channel: REST reported the build, in a read that began at ``since``."""
+    """REST returned the build, in a read that began at ``since``; not an event of the channel."""
 
     build: Build
     since: float
@@ -95,16 +98,16 @@ class BuildRead:
 
 @dataclass(frozen=True)
 class ReadFailed:
-    """Not of the channel: a read that was asked for failed."""
+    """A requested read failed; not an event of the channel."""
 
     error: BuildPixelError
 
 
 class ReadTime(NamedTuple):
-    """When a read was made: many builds of one list share it.
+    """When a read took place; all builds of a list share one.
 
     :param since: when it began.
-    :param at: when it was answered.
+    :param at: when its answer arrived.
     """
 
     since: float
@@ -112,89 +115,89 @@ class ReadTime(NamedTuple):
 
 
 class IdleWait:
-    """What one wait is known to be content with while it sleeps."""
+    """Decides whether an idle wait may stay idle after a read."""
 
-    __slots__ = ("_content", "_due", "_pause", "_seen", "_since", "_until")
+    __slots__ = ("_known_status", "_last_read", "_pause", "_since", "_until", "_wake_at")
 
     def __init__(self) -> None:
-        self._content: str | None = None
-        self._seen: ReadTime | None = None
-        self._due = self._since = self._pause = self._until = -inf
+        self._known_status: str | None = None
+        self._last_read: ReadTime | None = None
+        self._wake_at = self._since = self._pause = self._until = -inf
 
-    def lie_down(self, ease: IdleTerms | None, due: float) -> None:
-        """Fall asleep.
+    def go_idle(self, terms: IdleTerms | None, wake_at: float) -> None:
+        """Start to idle.
 
-        :param ease: as the watch says; None for a sleep that any news of the build ends.
-        :param due: when to wake if no read shows the build.
+        :param terms: from the tracker; None if any event or read must wake the wait.
+        :param wake_at: when to wake if no read returns the build.
         """
-        self._due = due
-        if ease is None:
-            self._content = None
+        self._wake_at = wake_at
+        if terms is None:
+            self._known_status = None
         else:
-            self._content, self._since, self._pause, self._until = ease
+            self._known_status, self._since, self._pause, self._until = terms
 
-    def shown(self, status: str, stamp: ReadTime) -> bool:
-        """Take what a read shows; tell whether the wait can sleep on."""
-        if status != self._content or stamp.at >= self._until:
+    def on_status(self, status: str, read_time: ReadTime) -> bool:
+        """Handle the status that a read returned; return whether the wait may stay idle."""
+        if status != self._known_status or read_time.at >= self._until:
             return False
-        if stamp.since >= self._since:
-            self._seen = stamp
+        if read_time.since >= self._since:
+            self._last_read = read_time
         return True
 
-    def due(self) -> float:
-        """Give the instant of waking, as far as is known by now."""
-        if self._content is None or self._seen is None:
-            return self._due
-        return min(self._seen.at + self._pause, self._until)
+    def wake_at(self) -> float:
+        """Return the instant at which to wake, as far as it is known now."""
+        if self._known_status is None or self._last_read is None:
+            return self._wake_at
+        return min(self._last_read.at + self._pause, self._until)
 
-    def rouse(self) -> None:
-        """End the sleep."""
-        self._content = None
+    def wake(self) -> None:
+        """Stop idling."""
+        self._known_status = None
 
-    def catch_up(self) -> ReadTime | None:
-        """End the sleep, and give the last read that showed nothing new, once."""
-        self._content, seen, self._seen = None, self._seen, None
-        return seen
+    def take_last_read(self) -> ReadTime | None:
+        """Stop idling; return the last read that showed nothing new, and forget it."""
+        self._known_status, last_read, self._last_read = None, self._last_read, None
+        return last_read
 
 
 T = TypeVar("T")
 
 TICK = 1 / 32
-"""Seconds by which an alarm may come late; a power of two, so that no rounding makes it early."""
+"""Seconds by which a timer may be late; a power of two, so that rounding never makes it early."""
 
 
 class TimerWheel(Generic[T]):
-    """The alarms of many, in slots of a tick each: none comes early, none over a tick late."""
+    """Many timers in slots of one tick: none fires early, none more than a tick late."""
 
     def __init__(self) -> None:
         self._slots: dict[float, set[T]] = {}
         self._order: list[float] = []
 
-    def put(self, item: T, at: float) -> float:
-        """Set an alarm; give the instant at which it comes, by which it can be taken out."""
-        rings_at = ceil(at / TICK) * TICK
-        slot = self._slots.get(rings_at)
+    def add(self, item: T, at: float) -> float:
+        """Start a timer; return the instant at which it fires, which :meth:`remove` needs."""
+        fires_at = ceil(at / TICK) * TICK
+        slot = self._slots.get(fires_at)
         if slot is None:
-            slot = self._slots[rings_at] = set()
-            heappush(self._order, rings_at)
+            slot = self._slots[fires_at] = set()
+            heappush(self._order, fires_at)
         slot.add(item)
-        return rings_at
+        return fires_at
 
-    def take(self, item: T, rings_at: float) -> None:
-        """Take an alarm out, if it is still there."""
-        slot = self._slots.get(rings_at)
+    def remove(self, item: T, fires_at: float) -> None:
+        """Cancel a timer, if it has not fired yet."""
+        slot = self._slots.get(fires_at)
         if slot is not None:
             slot.discard(item)
             if not slot:
-                del self._slots[rings_at]
+                del self._slots[fires_at]
 
     def next_at(self) -> float:
-        """Give the instant of the next alarm; of one that was taken out, perhaps."""
+        """Return when the next timer fires; the timer may have been cancelled since."""
         return self._order[0] if self._order else inf
 
-    def due(self, now: float) -> list[T]:
-        """Take out whatever is due."""
-        found: list[T] = []
+    def pop_due(self, now: float) -> list[T]:
+        """Remove and return the items whose timers are due."""
+        due: list[T] = []
         while self.next_at() <= now:
-            found += self._slots.pop(heappop(self._order), ())
-        return found
+            due += self._slots.pop(heappop(self._order), ())
+        return due

@@ -42,7 +42,9 @@ def follow(
     report: Callable[[LogMessage], None],
 ) -> Done | Expired:
     """Do what the tracker asks for until the wait is over."""
-    with closing(BlockingChannel(client.settings, build_id, enabled=tracker.live)) as channel:
+    with closing(
+        BlockingChannel(client.settings, build_id, enabled=tracker.uses_channel)
+    ) as channel:
         while True:
             match tracker.next_action(time.monotonic()):
                 case Done() | Expired() as end:

@@ -1,4 +1,4 @@
-"""What all waits of one token share on one event loop: REST client, reader and live channel."""
+"""What all waits of a token on one event loop share: REST client, reader and live channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_buildpixel.api.aio import AsyncClient
 from airflow_provider_buildpixel.api.errors import BuildPixelError
@@ -45,29 +45,47 @@ if TYPE_CHECKING:
 
 
 IDLE_CLOSE_AFTER = 2.0
-"""Seconds that an idle hub stays open for the next wait."""
+"""Seconds that an unused monitor stays open for the next wait."""
 
 YIELD_EVERY = 25
-"""Events after which a busy wait lets the loop's other waits have their turn."""
+"""Events of a busy wait after which the event loop may run other waits."""
 
 REPORT_INTERVAL = 15.0
-"""Seconds between two reports of what was counted, at least."""
+"""Minimum seconds between two reports of the metrics."""
 
 QUIET_REPORT_INTERVAL = 60.0
-"""The same while no wait begins or ends."""
+"""Seconds between two reports while no wait begins or ends."""
 
 UNCHANGED_REPORT_INTERVAL = 300.0
-"""The same while there is nothing to report but what was reported last."""
+"""Seconds between two reports while the metrics do not change."""
 
-_PROCESS_BUDGET = LogBudget.of_process(time.monotonic())
+_PROCESS_BUDGET = LogBudget.for_process(time.monotonic())
 
 _MONITORS: dict[tuple[asyncio.AbstractEventLoop, Settings], BuildMonitor] = {}
+
+
+def monitor_for(
+    settings: Settings, report: Callable[[Metrics], None] = discard_metrics
+) -> BuildMonitor:
+    """Return the monitor of the settings on the running loop, for use as a context manager.
+
+    :param report: called with the metrics from time to time; ignored if there is a monitor already.
+    """
+    loop = asyncio.get_running_loop()
+    monitor = _MONITORS.get((loop, settings))
+    if monitor is None:
+        for key in [key for key in _MONITORS if key[0].is_closed()]:
+            del _MONITORS[key]
+        monitor = _MONITORS[loop, settings] = BuildMonitor(settings, report)
+    return monitor
 
 
 class BuildMonitor:
     """One REST client, reader and channel for all waits of a token on a loop.
 
-    :param report: takes what was counted, now and then.
+    A context manager that may be entered many times; it closes a little after the last exit.
+
+    :param report: called with the metrics from time to time.
     """
 
     def __init__(
@@ -82,100 +100,100 @@ class BuildMonitor:
         self.metrics = Metrics()
         self._report = report
         self._reported_at = time.monotonic()
-        self._told: tuple[int, bool | None] | None = None
+        self._reported_state: tuple[int, bool | None] | None = None
         self.client = AsyncClient(settings)
         self.subscriptions = Subscriptions()
         self.reader = BuildReader(self.client, self.subscriptions, self.metrics)
         self.channel = AsyncChannel(settings, self.subscriptions, self.metrics)
         self._users = 0
-        self._changed = asyncio.Event()
-        self._keeper = asyncio.get_running_loop().create_task(
-            self._keep(), name="buildpixel-hub", context=contextvars.Context()
+        self._users_changed = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name="buildpixel-monitor", context=contextvars.Context()
         )
 
-    def enter(self) -> None:
-        """Count one more user."""
+    async def __aenter__(self) -> Self:
         self._users += 1
-        self._changed.set()
+        self._users_changed.set()
+        return self
 
-    def leave(self) -> None:
-        """Count one user less; the last one starts the linger."""
+    async def __aexit__(self, *_: object) -> None:
         self._users -= 1
-        self._changed.set()
+        self._users_changed.set()
 
-    async def _keep(self) -> None:
-        """Close everything a little after the last user left, or when the loop ends."""
-        async with AsyncExitStack() as parts:  # each is closed, whatever becomes of the others
+    async def _run(self) -> None:
+        """Report the metrics; close everything when the monitor is unused or the loop ends."""
+        async with AsyncExitStack() as parts:  # closes each part, even if another one fails
             parts.push_async_callback(self.client.close)
             parts.push_async_callback(self.channel.close)
             parts.push_async_callback(self.reader.close)
-            parts.callback(self._end)
-            while not await self._idle():
+            parts.callback(self._unregister)
+            while not await self._is_unused():
                 pass
 
-    def _end(self) -> None:
+    def _unregister(self) -> None:
         _MONITORS.pop((asyncio.get_running_loop(), self.settings), None)
         self.metrics.up = None
-        self._tell_report()
+        self._report_metrics()
 
-    async def _idle(self) -> bool:
-        """Tell, after a while, whether nobody came back."""
-        self._changed.clear()
+    async def _is_unused(self) -> bool:
+        """Wait until the users change or a timeout; report metrics if due; return if unused."""
+        self._users_changed.clear()
         try:
             async with asyncio.timeout(QUIET_REPORT_INTERVAL if self._users else IDLE_CLOSE_AFTER):
-                await self._changed.wait()
+                await self._users_changed.wait()
         except TimeoutError:
             return not self._users
         finally:
-            since = time.monotonic() - self._reported_at
-            if since >= (REPORT_INTERVAL if self._news() else UNCHANGED_REPORT_INTERVAL):
-                self._tell_report()
+            elapsed = time.monotonic() - self._reported_at
+            if elapsed >= (REPORT_INTERVAL if self._has_changed() else UNCHANGED_REPORT_INTERVAL):
+                self._report_metrics()
         return False
 
-    def _news(self) -> bool:
-        return self.metrics.counted or self._state() != self._told
+    def _has_changed(self) -> bool:
+        return self.metrics.has_counts or self._state() != self._reported_state
 
     def _state(self) -> tuple[int, bool | None]:
         return self.subscriptions.waits, self.metrics.up
 
-    def _tell_report(self) -> None:
+    def _report_metrics(self) -> None:
         self._reported_at = time.monotonic()
-        self.metrics.waits, _ = self._told = self._state()
+        self.metrics.waits, _ = self._reported_state = self._state()
         self._report(self.metrics)
-        self.metrics.clear()
+        self.metrics.reset_counts()
 
     def wait(
-        self, wait: Wait, tell: Callable[[LogMessage], None]
+        self, wait: Wait, report: Callable[[LogMessage], None]
     ) -> Coroutine[Any, Any, Done | Expired]:
-        """Wait for a build to end, or for the time to be over.
+        """Wait until a build ends or the deadline passes.
 
-        :param tell: takes what there is to say meanwhile.
-        :raises BuildPixelError: what waiting cannot cure, such as a refused token.
+        :param report: called with each message about the wait.
+        :raises BuildPixelError: waiting cannot help, for example because the token was refused.
         """
         now = time.monotonic()
         tracker = wait.tracker(now, time.time(), self._jitter)
-        return ActiveWait(self, tracker, wait.reporter(now, _PROCESS_BUDGET), tell).run(
+        return ActiveWait(self, tracker, wait.reporter(now, _PROCESS_BUDGET), report).run(
             wait.build_id
         )
 
-    async def find(self, search: BuildQuery, wait: Wait) -> str | None:
-        """Wait until there is a build that fits, and give its id; None when the time is over.
+    async def find(self, query: BuildQuery, wait: Wait) -> str | None:
+        """Wait until a build matches, and return its id; None when the deadline passes.
 
-        :param wait: how often to look, and until when.
-        :raises BuildPixelError: what waiting cannot cure, or trouble without an end.
+        :param wait: the poll interval and the deadline.
+        :raises BuildPixelError: waiting cannot help, or reads failed for too long.
         """
-        seen: str | None = None
-        trouble: float | None = None
+        newest_id: str | None = None
+        failing_since: float | None = None
         while True:
             try:
-                sweep = NewestMatch(search, seen)
-                await self.client.scan(ListScan(search.listed, sweep.take))
-                if sweep.found is not None:
-                    return sweep.found.id
-                seen, trouble = sweep.newest, None
+                match = NewestMatch(query, newest_id)
+                await self.client.scan(ListScan(query.list_call, match.add_page))
+                if match.found is not None:
+                    return match.found.id
+                newest_id, failing_since = match.newest_id, None
             except BuildPixelError as error:
-                trouble = trouble or time.monotonic()
-                if is_permanent(error) or time.monotonic() - trouble > Pacing.patience:
+                failing_since = failing_since or time.monotonic()
+                failing_for = time.monotonic() - failing_since
+                if is_permanent(error) or failing_for > Pacing.trouble_timeout:
                     raise
             left = inf if wait.deadline is None else wait.deadline - time.time()
             if left <= 0:
@@ -184,144 +202,116 @@ class BuildMonitor:
 
 
 class ActiveWait:
-    """One wait: does what the watch wants; reads are asked for, and answered as news.
+    """Runs one wait: requests the reads that its tracker asks for, and handles its events.
 
-    Its coroutine is woken only where there is something to tell, or an end.
+    The coroutine is woken only when there is something to report, or the wait ends.
     """
 
-    __slots__ = ("_monitor", "_reporter", "_subscription", "_tell", "_tracker")
+    __slots__ = ("_monitor", "_report", "_reporter", "_subscription", "_tracker")
 
     def __init__(
         self,
         monitor: BuildMonitor,
         tracker: BuildTracker,
         reporter: WaitReporter,
-        tell: Callable[[LogMessage], None],
+        report: Callable[[LogMessage], None],
     ) -> None:
         self._monitor = monitor
         self._tracker = tracker
         self._reporter = reporter
-        self._tell = tell
+        self._report = report
         self._subscription: Subscription
 
     async def run(self, build_id: str) -> Done | Expired:
-        """Wait."""
-        self._subscription, first = self._monitor.subscriptions.open(build_id)
-        self._subscription.reader = self
-        if self._tracker.live:
+        """Wait until the build ends or the time is over."""
+        self._subscription, first = self._monitor.subscriptions.add(build_id)
+        self._subscription.handler = self
+        if self._tracker.uses_channel:
             self._monitor.channel.subscribe(build_id, self._subscription.put, first=first)
-        turns = 0
+        count = 0
         try:
-            while not isinstance(wish := self._due(), Done | Expired):
-                self._take(await self._subscription.get(wish.seconds))  # and keep nothing of it
-                turns += 1
-                if turns % YIELD_EVERY == 0:
+            while not isinstance(action := self._next_action(), Done | Expired):
+                # No variable holds the event: thousands of waits would each keep their last one.
+                self._handle(await self._subscription.get(action.seconds))
+                count += 1
+                if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
         finally:
-            self._leave()
-        self._count(wish)
-        return wish
+            self._close()
+        self._count_wait(action)
+        return action
 
-    def glance(self, status: Status, since: float) -> float | None:
-        """Take a status that a list showed; give the next pause, None if that was news."""
+    def on_unchanged_status(self, status: Status, since: float) -> float | None:
+        """Handle a status from a list; return the next pause, None if the wait must wake."""
         now = time.monotonic()
-        if self._tracker.status != status or now >= self._reporter.quiet_until():
+        if self._tracker.status != status or now >= self._reporter.next_report_at():
             return None
-        self._catch_up()
+        self._apply_last_read()
         self._tracker.on_unchanged(now, since)
-        return self.turn_over() or 0.0
+        return self.next_pause() or 0.0
 
-    def turn_over(self) -> float | None:
-        """Ask for what is due; give the next pause, None at the end."""
-        wish = self._due()
-        return wish.seconds if isinstance(wish, Listen) else None
+    def next_pause(self) -> float | None:
+        """Request the reads that are due; return the next pause, None if the wait is over."""
+        action = self._next_action()
+        return action.seconds if isinstance(action, Listen) else None
 
-    def _due(self) -> Listen | Done | Expired:
-        """Ask for the read that is due, if one is; give what to do then."""
-        self._catch_up()
+    def _next_action(self) -> Listen | Done | Expired:
+        """Request the reads that are due; return the action that follows."""
+        self._apply_last_read()
         now = time.monotonic()
-        while isinstance(wish := self._tracker.next_action(now), Read):
+        while isinstance(action := self._tracker.next_action(now), Read):
             self._tracker.read_requested(now)
-            self._monitor.reader.ask(self._subscription.build_id, wish)
-        return wish
+            self._monitor.reader.request(self._subscription.build_id, action)
+        return action
 
     def idle_terms(self) -> IdleTerms | None:
-        """Say how this wait may be left alone; not while a read is asked for, of whichever wait."""
-        if self._monitor.reader.read_requested(self._subscription.build_id):
+        """Return when reads may be skipped; None while any wait has requested a read."""
+        if self._monitor.reader.has_request(self._subscription.build_id):
             return None
-        quiet_until = self._reporter.quiet_until()
-        return self._tracker.idle_terms(quiet_until) if time.monotonic() < quiet_until else None
+        next_report_at = self._reporter.next_report_at()
+        if time.monotonic() >= next_report_at:
+            return None
+        return self._tracker.idle_terms(next_report_at)
 
-    def _catch_up(self) -> None:
-        """Learn what reads have shown while it slept: nothing new."""
-        stamp = self._subscription.catch_up()
-        if stamp is not None:
-            self._tracker.on_unchanged(stamp.at, stamp.since)
+    def _apply_last_read(self) -> None:
+        """Pass the last read that the idle wait skipped to the tracker."""
+        read_time = self._subscription.take_last_read()
+        if read_time is not None:
+            self._tracker.on_unchanged(read_time.at, read_time.since)
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         monitor, build_id = self._monitor, self._subscription.build_id
-        if monitor.subscriptions.close(self._subscription):
-            monitor.reader.forget(build_id)
-            if self._tracker.live:
+        if monitor.subscriptions.remove(self._subscription):
+            monitor.reader.cancel_request(build_id)
+            if self._tracker.uses_channel:
                 monitor.channel.unsubscribe(build_id)
 
-    def _count(self, end: Done | Expired) -> None:
+    def _count_wait(self, end: Done | Expired) -> None:
         metrics, reporter = self._monitor.metrics, self._reporter
-        how = str(end.build.status) if isinstance(end, Done) else "timeout"
-        metrics.waited.append((how, time.monotonic() - reporter.started))
-        if reporter.queued is not None:
-            metrics.queued.append(reporter.queued)
+        status = str(end.build.status) if isinstance(end, Done) else "timeout"
+        metrics.wait_times.append((status, time.monotonic() - reporter.started_at))
+        if reporter.queued_seconds is not None:
+            metrics.queue_times.append(reporter.queued_seconds)
 
-    def _take(self, news: WaitEvent | None) -> None:
-        """Give news to the machine that decides, and to the one that tells."""
-        self._catch_up()
+    def _handle(self, event: WaitEvent | None) -> None:
+        """Pass an event to the tracker and the reporter; report the messages."""
+        self._apply_last_read()
         now = time.monotonic()
-        match news:
+        match event:
             case None:
                 return
             case BuildRead(build, since):
                 self._tracker.on_read(build, now, since)
                 wall = self._monitor.client.server_now()
-                records = self._reporter.on_read(build, now, wall)
+                messages = self._reporter.on_read(build, now, wall)
             case ReadFailed(error):
                 self._tracker.on_read_failed(error, now)
-                records = self._reporter.on_read_failed(error, now)
-            case event:
-                self._tracker.on_event(event, now)
-                records = self._reporter.on_event(event, now)
-                if isinstance(event, Joined) and records and self._reporter.streams:
-                    self._monitor.reader.gap(self._subscription.build_id)
-        for record in records:
-            self._monitor.metrics.lines_left_out += record.left_out
-            self._tell(record)
-
-
-class MonitorLease:
-    """The hub of some settings on the running loop, while it is used; a context manager."""
-
-    __slots__ = ("_monitor", "_report", "_settings")
-
-    def __init__(
-        self, settings: Settings, report: Callable[[Metrics], None] = discard_metrics
-    ) -> None:
-        self._settings = settings
-        self._report = report
-
-    async def __aenter__(self) -> BuildMonitor:
-        """Take the hub, or open it."""
-        loop = asyncio.get_running_loop()
-        monitor = _MONITORS.get((loop, self._settings))
-        if monitor is None:
-            for key in [key for key in _MONITORS if key[0].is_closed()]:
-                del _MONITORS[key]
-            monitor = _MONITORS[loop, self._settings] = BuildMonitor(self._settings, self._report)
-        monitor.enter()
-        self._monitor = monitor
-        return monitor
-
-    async def __aexit__(self, *_: object) -> None:
-        """Give the hub back."""
-        self._monitor.leave()
-
-
-monitor_for = MonitorLease
+                messages = self._reporter.on_read_failed(error, now)
+            case channel_event:
+                self._tracker.on_event(channel_event, now)
+                messages = self._reporter.on_event(channel_event, now)
+                if isinstance(channel_event, Joined) and messages and self._reporter.is_streaming:
+                    self._monitor.reader.on_log_gap(self._subscription.build_id)
+        for message in messages:
+            self._monitor.metrics.lines_dropped += message.dropped
+            self._report(message)

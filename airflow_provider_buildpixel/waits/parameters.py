@@ -1,6 +1,6 @@
-"""What hooks, operators and triggers say of a wait, apart from the waiting itself.
+"""Checks of the parameters of a wait, before any build is dispatched.
 
-Every parse of a Dag imports this, so the machines are imported only when a wait begins.
+Every parse of a Dag imports this module.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ ON_IN_FLIGHT = ("supersede", "adopt", "wait", "fail")
 STREAM_LEVELS = ("all", "warn", "error", None)
 
 
-def check_wait(channel: str | None, poll_interval: float, stream: str | None) -> None:
-    """Refuse parameters of a wait that make no sense, before anything is dispatched."""
+def check_wait(channel: str | None, poll_interval: float, stream_logs: str | None) -> None:
+    """Raise InvalidRequest if parameters of a wait are invalid; the error names each of them."""
     problems = []
     try:
         checked_channel(channel or "auto")
@@ -23,14 +23,14 @@ def check_wait(channel: str | None, poll_interval: float, stream: str | None) ->
         problems.append(str(error))
     if not _is_seconds(poll_interval):
         problems.append(f"poll_interval must be seconds above 0, not {poll_interval!r}")
-    if stream not in STREAM_LEVELS:
-        problems.append(f"stream_logs must be one of {STREAM_LEVELS}, not {stream!r}")
+    if stream_logs not in STREAM_LEVELS:
+        problems.append(f"stream_logs must be one of {STREAM_LEVELS}, not {stream_logs!r}")
     if problems:
         raise InvalidRequest("; ".join(problems))
 
 
 def check_limits(**limits: object) -> None:
-    """Refuse time limits that are no seconds, before anything is dispatched."""
+    """Raise InvalidRequest if a time limit is neither None nor a number of seconds above 0."""
     for name, limit in limits.items():
         if limit is not None and not _is_seconds(limit):
             raise InvalidRequest(f"{name} must be seconds above 0 or None, not {limit!r}")
@@ -41,13 +41,13 @@ def _is_seconds(value: object) -> bool:
 
 
 def check_rendered(**given: object) -> None:
-    """Refuse what Jinja writes for a value that is not there, before anything is dispatched."""
+    """Raise InvalidRequest if a value is the text that Jinja renders for a missing one."""
     for name, value in given.items():
         if isinstance(value, str) and value.strip() == "None":
             raise InvalidRequest(f"{name} is None; check what its template rendered to")
 
 
 def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Refuse a value that a parameter does not know."""
+    """Raise InvalidRequest if a value is not among the allowed ones."""
     if value not in allowed:
         raise InvalidRequest(f"{name} must be one of {allowed}, not {value!r}")

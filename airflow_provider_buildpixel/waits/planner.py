@@ -1,9 +1,9 @@
-"""How many waits share few requests: what to read next, when, and what to make of refusals.
+"""Combines the reads of many waits into few requests: what to read next, and when.
 
-Wishes are of two kinds. Urgent ones follow a rumour that the build has ended: a few are read
-singly, at once; of many, the list of the rumoured status settles a hundred a page. Calm ones are
-gathered: the lists of live builds settle all that are still live, whether they asked or not, and
-only what no list settles is read singly. A round of one kind never waits for one of the other.
+Reads are of two kinds. Hinted reads follow a hint that the build has ended: a few are made one by
+one, at once; for many, the list of the hinted status answers a hundred per page. Routine reads are
+gathered: the lists of live builds answer those of all builds that are still live, and only the
+rest is read one by one. A round of one kind never waits for a round of the other.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ if TYPE_CHECKING:
 
 
 SINGLE_READS = 8
-"""Builds that are always read singly and at once."""
+"""Reads up to which a round never uses lists."""
 
 SMALL_GROUP = 16
-"""Waits up to which nothing is gained by gathering."""
+"""Waits up to which gathering saves nothing."""
 
 GATHER_SECONDS = 1.0
-"""Seconds for which the wishes of many waits are gathered."""
+"""Seconds for which the reads of many waits are gathered."""
 
 QUIET_AFTER_JOIN = 0.25
-"""Seconds without anything happening after which many joins or starts are taken to be over."""
+"""Seconds without an event or a new read after which a burst of joins is over."""
 
 MAX_BURST = 5.0
-"""Seconds for which their end is waited for."""
+"""Seconds for which the end of such a burst is waited for."""
 
 QUIET_AFTER_HINT = 0.05
-"""Seconds without a new rumour after which a burst of them is taken to be over."""
+"""Seconds without a new hint after which a burst of hints is over."""
 
 POLL_REST_PER_PAGE = 0.05
-"""Seconds of rest after each page of a sweep before waits that poll get the next."""
+"""Seconds of rest per page of a sweep before the next sweep, while some waits poll."""
 
 SAFETY_REST_PER_PAGE = 6.0
-"""Seconds of rest after each page before the next safety reads: at most ten pages a minute."""
+"""The same while there are only safety reads: at most ten pages a minute."""
 
 MAX_GAP_READS = 50
-"""Builds whose log has a gap that are read for its sake after a sweep, which brings no log."""
+"""Builds with a gap in their log that are read after a sweep, as lists contain no log."""
 
 MAX_LIST_FAILURES = 3
-"""Sweeps in a row that fail, where single reads do not, before lists are left alone."""
+"""Sweeps in a row that fail, while single reads succeed, before lists are not used for a while."""
 
 LIST_PAUSE = 300.0
-"""Seconds for which they are."""
+"""Seconds for which lists are then not used."""
 
 MAX_RATE_LIMIT_PAUSE = 900.0
-"""Seconds until one request tries again after a 429 that asked for more than is sensible."""
+"""Seconds until the next request after a 429 that asked for more than any wait tolerates."""
 
 _GAP_READ = Read(routine=True)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingRead:
-    """One build's wish for a read.
+    """A requested read of one build.
 
-    :param at: when it was made, on the clock of every ``now``.
+    :param at: when it was requested, on the clock of every ``now``.
     """
 
     build_id: str
@@ -79,193 +79,194 @@ class PendingRead:
 class ReadPlan:
     """What to read next.
 
-    :param singles: these builds one by one.
-    :param live: the lists of live builds, for all waits at once.
-    :param ended: the lists of these statuses, for the builds that are rumoured to have it.
+    :param singles: the builds to read one by one.
+    :param live_lists: whether to read the lists of live builds, for all waits at once.
+    :param ended_lists: statuses whose lists to read, with the builds that are hinted to have it.
     """
 
     singles: tuple[str, ...] = ()
-    live: bool = False
-    ended: tuple[tuple[Status, tuple[str, ...]], ...] = ()
+    live_lists: bool = False
+    ended_lists: tuple[tuple[Status, tuple[str, ...]], ...] = ()
 
 
 class ReadPlanner:
-    """The wishes that are open, the oldest first, and when and how they are met."""
+    """Holds the pending reads, oldest first, and decides when and how to make them."""
 
     def __init__(self) -> None:
-        self._calm: dict[str, PendingRead] = {}
-        self._urgent: dict[str, PendingRead] = {}
-        self._gaps: set[str] = set()
-        self._polls = self._stirred = 0
-        self._swept_at = -inf
-        self._pages = 0
-        self._lists_failed = 0
-        self._lists_from = -inf
+        self._routine: dict[str, PendingRead] = {}
+        self._hinted: dict[str, PendingRead] = {}
+        self._log_gaps: set[str] = set()
+        self._polls = self._event_reads = 0
+        self._last_round_at = -inf
+        self._last_round_pages = 0
+        self._list_failures = 0
+        self._lists_usable_at = -inf
 
     def __len__(self) -> int:
-        return len(self._calm) + len(self._urgent)
+        return len(self._routine) + len(self._hinted)
 
     def add(self, build_id: str, read: Read, now: float) -> None:
-        """Take a wish; it replaces an earlier one of the same build, unless that is more urgent."""
-        if build_id in self._urgent:
+        """Add a read; it replaces an earlier one of the same build, unless that one is hinted."""
+        if build_id in self._hinted:
             return
-        earlier = self._calm.get(build_id)
+        earlier = self._routine.get(build_id)
         if earlier is not None and earlier.read == read:
             return
-        self._forget(build_id)
-        kind = self._calm if read.hint is None else self._urgent
+        self._pop(build_id)
+        kind = self._routine if read.hint is None else self._hinted
         kind[build_id] = PendingRead(build_id, read, now)
         self._count(read, 1)
 
-    def drop(self, build_id: str) -> PendingRead | None:
-        """Forget a wish, and give it."""
-        self._gaps.discard(build_id)
-        return self._forget(build_id)
+    def remove(self, build_id: str) -> PendingRead | None:
+        """Remove the pending read and the log gap of a build; return the read."""
+        self._log_gaps.discard(build_id)
+        return self._pop(build_id)
 
-    def _forget(self, build_id: str) -> PendingRead | None:
-        ask = self._calm.pop(build_id, None)
-        if ask is None:
-            return self._urgent.pop(build_id, None)
-        self._count(ask.read, -1)
-        return ask
+    def _pop(self, build_id: str) -> PendingRead | None:
+        pending = self._routine.pop(build_id, None)
+        if pending is None:
+            return self._hinted.pop(build_id, None)
+        self._count(pending.read, -1)
+        return pending
 
     def _count(self, read: Read, by: int) -> None:
-        """Keep the numbers of calm wishes that are more than caution, and more than routine."""
+        """Count the routine-round reads that are no safety reads, and those that follow events."""
         if read.hint is None:
             self._polls += 0 if read.safety else by
-            self._stirred += 0 if read.routine else by
+            self._event_reads += 0 if read.routine else by
 
     def __contains__(self, build_id: object) -> bool:
-        return build_id in self._calm or build_id in self._urgent
+        return build_id in self._routine or build_id in self._hinted
 
-    def settle(self, build_id: str, since: float, *, ended: bool) -> None:
-        """Take note that a list showed a build, in a read that began at ``since``.
+    def on_listed(self, build_id: str, since: float, *, ended: bool) -> None:
+        """Handle a build in a list, in a read that began at ``since``.
 
-        It settles every wish made before; but a list may be stale, so that a build that it still
-        shows alive, against a rumour, is read singly.
+        The list answers reads that were requested earlier. But lists may be stale: a build that is
+        hinted to have ended, and that the list still shows live, is read by itself.
         """
-        ask = self._calm.get(build_id)
+        pending = self._routine.get(build_id)
         if ended:
-            self.drop(build_id)
-        elif ask is not None and ask.at <= since:
-            self._forget(build_id)
+            self.remove(build_id)
+        elif pending is not None and pending.at <= since:
+            self._pop(build_id)
 
-    def open(self, build_ids: Iterable[str], since: float) -> tuple[str, ...]:
-        """Give those of these builds whose wishes are older than ``since`` and open still."""
-        asks = (self._calm.get(key) or self._urgent.get(key) for key in build_ids)
-        return tuple(ask.build_id for ask in asks if ask is not None and ask.at <= since)
+    def pending(self, build_ids: Iterable[str], since: float) -> tuple[str, ...]:
+        """Return those of the builds with a pending read that was requested by ``since``."""
+        found = (self._routine.get(key) or self._hinted.get(key) for key in build_ids)
+        return tuple(read.build_id for read in found if read is not None and read.at <= since)
 
-    def urgent_at(self) -> float:
-        """Give the instant at which a round of urgent reads may begin."""
-        if not self._urgent:
+    def hinted_at(self) -> float:
+        """Return when a round of hinted reads may begin."""
+        if not self._hinted:
             return inf
-        first = next(iter(self._urgent.values())).at
-        if len(self._urgent) <= SINGLE_READS:
+        first = next(iter(self._hinted.values())).at
+        if len(self._hinted) <= SINGLE_READS:
             return first
-        last = next(reversed(self._urgent.values())).at
+        last = next(reversed(self._hinted.values())).at
         return min(last + QUIET_AFTER_HINT, first + GATHER_SECONDS)
 
-    def urgent(self, now: float) -> ReadPlan:
-        """Give what a round of urgent reads reads now."""
+    def plan_hinted(self, now: float) -> ReadPlan:
+        """Return what a round of hinted reads reads now."""
         by_hint: dict[Status, list[str]] = {}
-        for ask in self._urgent.values():
-            hint = cast("Status", ask.read.hint)  # which is what makes it urgent
-            by_hint.setdefault(hint, []).append(ask.build_id)
-        listed = {} if now < self._lists_from else by_hint
-        ended = tuple((hint, tuple(ids)) for hint, ids in listed.items() if len(ids) > SINGLE_READS)
-        taken = {build_id for _, ids in ended for build_id in ids}
-        return ReadPlan(tuple(key for key in self._urgent if key not in taken), ended=ended)
+        for pending in self._hinted.values():
+            hint = cast("Status", pending.read.hint)  # hinted reads have one
+            by_hint.setdefault(hint, []).append(pending.build_id)
+        usable = {} if now < self._lists_usable_at else by_hint
+        lists = tuple((hint, tuple(ids)) for hint, ids in usable.items() if len(ids) > SINGLE_READS)
+        listed = {build_id for _, ids in lists for build_id in ids}
+        singles = tuple(build_id for build_id in self._hinted if build_id not in listed)
+        return ReadPlan(singles, ended_lists=lists)
 
-    def calm_at(self, waits: int, stirred_at: float = -inf) -> float:
-        """Give the instant at which a round of calm reads may begin.
+    def routine_at(self, waits: int, last_event_at: float = -inf) -> float:
+        """Return when a round of routine reads may begin.
 
-        :param waits: how many waits there are in all.
-        :param stirred_at: when something last happened to one of them, such as a join.
+        :param waits: the number of all waits.
+        :param last_event_at: when one of them last had an event, such as a join.
         """
-        if not self._calm:
+        if not self._routine:
             return inf
-        first = next(iter(self._calm.values())).at
+        first = next(iter(self._routine.values())).at
         if waits <= SMALL_GROUP:
             return first
-        cost = POLL_REST_PER_PAGE if self._polls else SAFETY_REST_PER_PAGE
-        gathered = self._gathered_at(first, waits, stirred_at)
-        return max(gathered, self._swept_at + self._pages * cost)
+        rest = POLL_REST_PER_PAGE if self._polls else SAFETY_REST_PER_PAGE
+        gathered_at = self._gathered_at(first, waits, last_event_at)
+        return max(gathered_at, self._last_round_at + self._last_round_pages * rest)
 
-    def _gathered_at(self, first: float, waits: int, stirred_at: float) -> float:
-        """Give the instant from which more wishes need not be waited for.
+    def _gathered_at(self, first: float, waits: int, last_event_at: float) -> float:
+        """Return when to stop gathering reads.
 
-        A few may be joined by others. Many are met by the lists of live builds, whoever asked:
-        at once if they are routine; else when the burst is over that they are part of.
+        While there are few, others may follow. For many, the lists of live builds answer those of
+        all builds: at once if all are routine, otherwise when the burst of events is over.
         """
-        if self._few(waits):
+        if self._prefers_single_reads(waits):
             return first + GATHER_SECONDS
-        if not self._stirred:
+        if not self._event_reads:
             return first
-        last = max(stirred_at, next(reversed(self._calm.values())).at)
+        last = max(last_event_at, next(reversed(self._routine.values())).at)
         return min(max(first + GATHER_SECONDS, last + QUIET_AFTER_JOIN), first + MAX_BURST)
 
-    def _few(self, waits: int) -> bool:
-        """Tell whether single reads are cheaper than the lists."""
-        return len(self._calm) <= max(SINGLE_READS, ceil(waits / PAGE_SIZE))
+    def _prefers_single_reads(self, waits: int) -> bool:
+        """Whether single reads need no more requests than the lists of live builds."""
+        return len(self._routine) <= max(SINGLE_READS, ceil(waits / PAGE_SIZE))
 
-    def calm(self, waits: int, now: float) -> ReadPlan:
-        """Give what a round of calm reads reads now."""
-        if self._few(waits) or now < self._lists_from:
-            return ReadPlan(tuple(self._calm))
-        return ReadPlan(live=True)
+    def plan_routine(self, waits: int, now: float) -> ReadPlan:
+        """Return what a round of routine reads reads now."""
+        if self._prefers_single_reads(waits) or now < self._lists_usable_at:
+            return ReadPlan(tuple(self._routine))
+        return ReadPlan(live_lists=True)
 
-    def waiting(self) -> tuple[str, ...]:
-        """Give the builds of all calm wishes."""
-        return tuple(self._calm)
+    def routine_builds(self) -> tuple[str, ...]:
+        """Return the builds of all pending routine reads."""
+        return tuple(self._routine)
 
-    def gap(self, build_id: str) -> None:
-        """Take note that a build's log has a gap, which only a read of that build can fill."""
-        self._gaps.add(build_id)
+    def note_log_gap(self, build_id: str) -> None:
+        """Record that a build's log has a gap, which only a single read of the build can fill."""
+        self._log_gaps.add(build_id)
 
-    def gaps(self, now: float) -> tuple[str, ...]:
-        """Give those of the noted builds that are worth a read of their own, as wishes.
+    def request_gap_reads(self, now: float) -> tuple[str, ...]:
+        """Add reads of builds with a gap in their log; return these builds.
 
-        They are few: of thousands of builds the log of one process could not tell the lines.
+        They are limited: one process could not write the lines of thousands of builds anyway.
         """
-        noted, self._gaps = tuple(self._gaps)[:MAX_GAP_READS], set()
-        for build_id in noted:
+        build_ids, self._log_gaps = tuple(self._log_gaps)[:MAX_GAP_READS], set()
+        for build_id in build_ids:
             self.add(build_id, _GAP_READ, now)
-        return noted
+        return build_ids
 
-    def swept(self, pages: int, now: float) -> None:
-        """Take note of what a round cost."""
-        self._pages, self._swept_at = pages, now
+    def on_round_done(self, pages: int, now: float) -> None:
+        """Record how many pages or single reads a round of routine reads needed."""
+        self._last_round_pages, self._last_round_at = pages, now
 
-    def listed(self) -> None:
-        """Take note that lists can be read."""
-        self._lists_failed = 0
+    def lists_succeeded(self) -> None:
+        """Record that lists can be read."""
+        self._list_failures = 0
 
     def lists_failed(self, error: BuildPixelError, now: float) -> bool:
-        """Take note that lists fail where single reads do not; tell whether to do without now."""
-        self._lists_failed += 1
-        if not is_permanent(error) and self._lists_failed < MAX_LIST_FAILURES:
+        """Record that lists fail while single reads succeed; return whether to stop using them."""
+        self._list_failures += 1
+        if not is_permanent(error) and self._list_failures < MAX_LIST_FAILURES:
             return False
-        self._lists_failed, self._lists_from = 0, now + LIST_PAUSE
+        self._list_failures, self._lists_usable_at = 0, now + LIST_PAUSE
         return True
 
 
 class RateLimitGate:
-    """One budget for all requests of a token: a 429 for one of them slows them all.
+    """Delays all requests of a token after a 429 for one of them.
 
-    While it is on, requests go one at a time, so that none of them is refused for the others.
+    Until a request succeeds, requests are made one at a time, so that at most one is refused.
     """
 
     def __init__(self) -> None:
         self._refusals = 0
-        self.until = -inf
+        self.next_request_at = -inf
 
     @property
-    def on(self) -> bool:
+    def is_limited(self) -> bool:
         """Whether the last answer was a 429."""
         return self._refusals > 0
 
-    def answered(self, error: BuildPixelError | None, now: float, jitter: float) -> None:
-        """Take note of an answer."""
+    def on_answer(self, error: BuildPixelError | None, now: float, jitter: float) -> None:
+        """Record an answer; ``error`` is None for a success."""
         if not isinstance(error, RateLimited):
             self._refusals = 0
             return
@@ -273,6 +274,6 @@ class RateLimitGate:
         if error.wait is not None:
             pause = retry_after_pause(error.wait, jitter, pause)
         self._refusals += 1
-        if pause > Pacing.patience:  # for which no wait has the patience: this one gives up
+        if pause > Pacing.trouble_timeout:  # the wait that made this request fails; others go on
             pause = MAX_RATE_LIMIT_PAUSE
-        self.until = max(self.until, now + pause)
+        self.next_request_at = max(self.next_request_at, now + pause)

@@ -1,4 +1,4 @@
-"""What the log of a waiting task says about its build, line by line."""
+"""The messages about a wait in the task's log: status, phase, live log lines, trouble."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.api.fields import instant
-from airflow_provider_buildpixel.api.text import plain
+from airflow_provider_buildpixel.api.fields import timestamp
+from airflow_provider_buildpixel.api.text import sanitize
 from airflow_provider_buildpixel.builds.logs import LEVELS, LogSummary, LogTail, recent_lines
 from airflow_provider_buildpixel.channel.events import (
     Disconnected,
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 HEARTBEAT = 600.0
-"""Seconds of silence after which the log says that it still waits."""
+"""Seconds without a message after which the log reports that the task still waits."""
 
 TROUBLE_INTERVAL = 60.0
-"""Seconds between two lines about reads that go on failing."""
+"""Seconds between two messages about reads that keep failing."""
 
 PROCESS_RATE, PROCESS_BURST = 200.0, 5_000.0
-"""Lines of live logs a second, and at once, for all builds that one process tells of."""
+"""Live log lines per second, and in one burst, for all builds that one process reports on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,244 +38,258 @@ class LogMessage:
     """One line for the task's log.
 
     :param level: ``info``, ``warn`` or ``error``.
-    :param line: the build's own line, where it is one.
-    :param left_out: of how many lines it says that they were left out.
+    :param line: the build's log line, if the message is one.
+    :param dropped: the number of dropped log lines that the message reports.
     """
 
     text: str
     level: str = "info"
     line: LogLine | None = None
-    left_out: int = 0
+    dropped: int = 0
 
 
 class TokenBucket:
-    """Lets so many lines a second through, and a burst."""
+    """Admits a number of lines per second, and bursts."""
 
-    __slots__ = ("_at", "_burst", "_left", "_rate")
+    __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate, self._burst = rate, burst
-        self._left, self._at = burst, now
+        self._tokens, self._filled_at = burst, now
 
     def spend(self, now: float) -> bool:
-        """Tell whether one more line may go."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
+        """Whether one more line is admitted; it is counted."""
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 class LogBudget:
-    """How many lines may go; warnings and errors have a share that info cannot use up.
+    """Limits log lines; warnings and errors have a bucket that info lines cannot empty.
 
-    :param rate: lines a second of either kind, with bursts of ``burst``.
+    :param rate: lines per second of either kind, with bursts of ``burst``.
     """
 
-    __slots__ = ("_info", "_worse")
+    __slots__ = ("_info", "_problems")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._info, self._worse = TokenBucket(rate, burst, now), TokenBucket(rate, burst, now)
+        self._info, self._problems = TokenBucket(rate, burst, now), TokenBucket(rate, burst, now)
 
     @classmethod
-    def of_process(cls, now: float) -> LogBudget:
-        """Make one for all builds that one process tells of: a line costs Airflow a millisecond."""
+    def for_process(cls, now: float) -> LogBudget:
+        """Return the budget of all builds of a process: a line costs Airflow a millisecond."""
         return cls(PROCESS_RATE, PROCESS_BURST, now)
 
     def spend(self, level: str, now: float) -> bool:
-        """Tell whether one more line may go."""
-        return (self._info if level == "info" else self._worse).spend(now)
+        """Whether one more line of a level is admitted; it is counted."""
+        return (self._info if level == "info" else self._problems).spend(now)
 
 
 class _BuildLog:
-    """What is kept of a build's log; most of thousands of waits never hear a line."""
+    """The known log of one build; created on its first line, as most waits get none."""
 
-    __slots__ = ("allowance", "summary", "tail")
+    __slots__ = ("budget", "summary", "tail")
 
-    def __init__(self, allowance: LogBudget) -> None:
-        self.allowance = allowance
+    def __init__(self, budget: LogBudget) -> None:
+        self.budget = budget
         self.tail = LogTail()
         self.summary = LogSummary()
 
 
 class WaitReporter:
-    """Tells a wait: changes of status and phase, the live log, gaps in it.
+    """Turns events and reads of one wait into log messages, within the log budget.
 
-    :param stream: which lines: ``all``, ``warn``, ``error`` or None for none.
-    :param rate: lines a second, with bursts of ``burst``; the rest is left out and counted.
-    :param common: what all waits of a process may tell together.
-    :param resumed: an earlier run has told the lines before this one; they are not told again.
+    :param stream_logs: which log lines: ``all``, ``warn``, ``error`` or None for none.
+    :param rate: lines per second, with bursts of ``burst``; the rest is dropped and counted.
+    :param process_budget: the log budget that all waits of the process share.
+    :param resumed: an earlier run has reported the lines before this one; they are not repeated.
     """
 
     __slots__ = (
-        "_before",
+        "_build_log",
         "_burst",
-        "_common",
-        "_kept",
-        "_least",
-        "_left_out",
-        "_lost_at",
+        "_disconnected_at",
+        "_dropped_lines",
+        "_failure_reported_at",
+        "_last_message_at",
+        "_min_level",
+        "_old_lines",
+        "_process_budget",
         "_rate",
         "_resumed",
         "_resumed_at",
-        "_spoke_at",
         "_status",
         "_title",
-        "_troubled_at",
-        "queued",
-        "started",
+        "queued_seconds",
+        "started_at",
     )
 
     def __init__(
         self,
         now: float,
         *,
-        stream: str | None = "all",
+        stream_logs: str | None = "all",
         rate: float = 50.0,
         burst: float = 500.0,
         title: str = "the build",
-        common: LogBudget | None = None,
+        process_budget: LogBudget | None = None,
         resumed: bool = False,
     ) -> None:
-        self._least = LEVELS["info"] if stream == "all" else LEVELS.get(stream or "", 9)
+        self._min_level = (
+            LEVELS["info"] if stream_logs == "all" else LEVELS.get(stream_logs or "", 9)
+        )
         self._title = title
         self._rate, self._burst = rate, burst
-        self._common = common
+        self._process_budget = process_budget
         self._resumed = resumed
         self._resumed_at: datetime | None = None
-        self._before = 0
-        self._kept: _BuildLog | None = None
-        self._left_out = 0
+        self._old_lines = 0
+        self._build_log: _BuildLog | None = None
+        self._dropped_lines = 0
         self._status: Status | None = None
-        self._lost_at: float | None = None
-        self._troubled_at: float | None = None
-        self._spoke_at = now
-        self.started = now
-        self.queued: float | None = None
+        self._disconnected_at: float | None = None
+        self._failure_reported_at: float | None = None
+        self._last_message_at = now
+        self.started_at = now
+        self.queued_seconds: float | None = None
 
     @property
     def summary(self) -> LogSummary:
-        """What the lines so far tell: phase and errors."""
-        return self._kept.summary if self._kept is not None else LogSummary()
+        """The phase and the errors of all lines so far."""
+        return self._build_log.summary if self._build_log is not None else LogSummary()
 
     @property
-    def streams(self) -> bool:
-        """Whether lines are told, and any came so far."""
-        return self._kept is not None and self._least <= LEVELS["error"]
+    def is_streaming(self) -> bool:
+        """Whether log lines are reported, and at least one has arrived."""
+        return self._build_log is not None and self._min_level <= LEVELS["error"]
 
     def on_event(self, event: Event, now: float) -> list[LogMessage]:
-        """Tell an event of the channel."""
+        """Return the messages about an event of the channel."""
         match event:
             case LogEvent(line=line) if self._log(now).tail.add_live(line):
-                return self._spoken(self._told(line, now), now)
-            case LinesDropped(lines=lines) if self._least <= LEVELS["error"]:
-                self._left_out += lines
-            case Disconnected(reason=reason) if self._lost_at is None:
-                self._lost_at = now
-                return self._spoken(self._down(reason), now)
-            case Joined() if self._lost_at is not None:
-                gap, self._lost_at = now - self._lost_at, None
-                return self._spoken(self._back(gap), now)
+                return self._noted(self._line_messages(line, now), now)
+            case LinesDropped(lines=lines) if self._min_level <= LEVELS["error"]:
+                self._dropped_lines += lines
+            case Disconnected(reason=reason) if self._disconnected_at is None:
+                self._disconnected_at = now
+                return self._noted([_disconnected_message(reason)], now)
+            case Joined() if self._disconnected_at is not None:
+                gap, self._disconnected_at = now - self._disconnected_at, None
+                return self._noted([_reconnected_message(gap)], now)
         return []
 
     def on_read(self, build: Build, now: float, wall: float | None = None) -> list[LogMessage]:
-        """Tell a read: a change of status, and the recent lines that the channel did not bring.
+        """Return the messages about a read: a new status, and lines the channel did not deliver.
 
-        :param wall: the service's clock, in seconds since the epoch.
+        :param wall: the server's clock, in seconds since the epoch.
         """
-        self._troubled_at = None
+        self._failure_reported_at = None
         if self._resumed and self._resumed_at is None and wall is not None:
-            self._resumed_at = datetime.fromtimestamp(wall - (now - self.started), UTC)
-        records = []
+            self._resumed_at = datetime.fromtimestamp(wall - (now - self.started_at), UTC)
+        messages = []
         if lines := recent_lines(build.raw):
             new = self._log(now).tail.add_recent(lines)
-            records = [record for line in new for record in self._told(line, now, read=True)]
-            records = [*self._told_before(), *records]
-            self._resumed = False  # what is new from here on was told by nobody
-        records += self._debt()
+            messages = [
+                message for line in new for message in self._line_messages(line, now, read=True)
+            ]
+            messages = [*self._old_lines_message(), *messages]
+            self._resumed = False  # no earlier run has reported the lines that follow
+        messages += self._dropped_message()
         if build.status != self._status:
-            self._left_queue(build.status, now)
+            self._measure_queue(build.status, now)
             phase = f" (phase: {self.summary.phase})" if self.summary.phase else ""
-            records.append(LogMessage(plain(f"{build.title} is {build.status}{phase}")))
+            messages.append(LogMessage(sanitize(f"{build.title} is {build.status}{phase}")))
             self._status = build.status
-        elif not records and now - self._spoke_at >= HEARTBEAT:
-            records.append(self._alive(now))
-        return self._spoken(records, now)
+        elif not messages and now - self._last_message_at >= HEARTBEAT:
+            messages.append(self._heartbeat_message(now))
+        return self._noted(messages, now)
 
-    def quiet_until(self) -> float:
-        """Give the instant until which a read that brings nothing new leaves nothing to say."""
-        quiet = self._troubled_at is None and not self._left_out
-        return self._spoke_at + HEARTBEAT if quiet else -inf
+    def next_report_at(self) -> float:
+        """Return from when on a read that shows nothing new leads to a message."""
+        is_quiet = self._failure_reported_at is None and not self._dropped_lines
+        return self._last_message_at + HEARTBEAT if is_quiet else -inf
 
     def on_read_failed(self, error: Exception, now: float) -> list[LogMessage]:
-        """Tell a read that failed: the first one, and then one now and then until one succeeds."""
-        if self._troubled_at is not None and now - self._troubled_at < TROUBLE_INTERVAL:
+        """Return the message about a failed read; at most one a minute until a read succeeds."""
+        reported_at = self._failure_reported_at
+        if reported_at is not None and now - reported_at < TROUBLE_INTERVAL:
             return []
-        self._troubled_at = now
-        return self._spoken([LogMessage(f"could not read {self._title}: {error}", "warn")], now)
+        self._failure_reported_at = now
+        return self._noted([LogMessage(f"could not read {self._title}: {error}", "warn")], now)
 
-    def _left_queue(self, status: Status, now: float) -> None:
-        """Take note of how long the build was seen in the queue."""
+    def _measure_queue(self, status: Status, now: float) -> None:
+        """Store the time in the queue if the build has just left it."""
         if self._status is not None and self._status.queued and not status.queued:
-            self.queued = now - self.started
+            self.queued_seconds = now - self.started_at
 
     def _log(self, now: float) -> _BuildLog:
-        if self._kept is None:
-            self._kept = _BuildLog(LogBudget(self._rate, self._burst, now))
-        return self._kept
+        if self._build_log is None:
+            self._build_log = _BuildLog(LogBudget(self._rate, self._burst, now))
+        return self._build_log
 
-    def _spoken(self, records: list[LogMessage], now: float) -> list[LogMessage]:
-        if records:
-            self._spoke_at = now
-        return records
+    def _noted(self, messages: list[LogMessage], now: float) -> list[LogMessage]:
+        """Return the messages; store the time of the last one."""
+        if messages:
+            self._last_message_at = now
+        return messages
 
-    def _told(self, line: LogLine, now: float, *, read: bool = False) -> list[LogMessage]:
-        kept = self._log(now)
-        phase = kept.summary.add(line)
+    def _line_messages(self, line: LogLine, now: float, *, read: bool = False) -> list[LogMessage]:
+        log = self._log(now)
+        phase = log.summary.add(line)
         if read and self._is_old(line):
-            self._before += 1
+            self._old_lines += 1
             return []
-        records = [LogMessage(f"phase: {phase}")] if phase else []
-        if LEVELS[line.level] < self._least:
-            return records
-        if not kept.allowance.spend(line.level, now) or not self._common_spend(line.level, now):
-            self._left_out += 1
-            return records
-        return [*self._debt(), *records, LogMessage(f"| {line.shown}", line.level, line)]
+        messages = [LogMessage(f"phase: {phase}")] if phase else []
+        if LEVELS[line.level] < self._min_level:
+            return messages
+        if not log.budget.spend(line.level, now) or not self._spend_shared(line.level, now):
+            self._dropped_lines += 1
+            return messages
+        return [
+            *self._dropped_message(),
+            *messages,
+            LogMessage(f"| {line.display_text}", line.level, line),
+        ]
 
-    def _common_spend(self, level: str, now: float) -> bool:
-        return self._common is None or self._common.spend(level, now)
+    def _spend_shared(self, level: str, now: float) -> bool:
+        return self._process_budget is None or self._process_budget.spend(level, now)
 
     def _is_old(self, line: LogLine) -> bool:
-        """Tell a line from before a restart; one without a time is, if it comes with the first."""
+        """Whether a line is from before a restart; without a time it is, if in the first read."""
         if not self._resumed:
             return False
-        at = instant(line.timestamp)
+        at = timestamp(line.timestamp)
         if at is None or self._resumed_at is None:
             return True
         return at < self._resumed_at
 
-    def _told_before(self) -> list[LogMessage]:
-        """Say once how many lines are from before a restart."""
-        before, self._before = self._before, 0
-        text = f"waiting again; {before} lines are from before: above, or on the build's own page"
-        return [LogMessage(text)] if before else []
+    def _old_lines_message(self) -> list[LogMessage]:
+        """Return the message about the lines from before a restart, once."""
+        count, self._old_lines = self._old_lines, 0
+        text = f"wait resumed; {count} earlier log lines are above, or on the build's own page"
+        return [LogMessage(text)] if count else []
 
-    def _debt(self) -> list[LogMessage]:
-        owed, self._left_out = self._left_out, 0
-        text = f"… {owed:,} lines left out".replace(",", " ")
-        return [LogMessage(text, left_out=owed)] if owed else []
+    def _dropped_message(self) -> list[LogMessage]:
+        count, self._dropped_lines = self._dropped_lines, 0
+        text = f"… {count:,} lines left out".replace(",", " ")
+        return [LogMessage(text, dropped=count)] if count else []
 
-    def _down(self, reason: str) -> list[LogMessage]:
-        why = f" ({reason})" if reason else ""
-        return [LogMessage(f"no live channel{why}: reading the status over REST meanwhile", "warn")]
-
-    def _back(self, gap: float) -> list[LogMessage]:
-        return [LogMessage(f"live channel is up again; the live log was blind for {gap:.0f} s")]
-
-    def _alive(self, now: float) -> LogMessage:
+    def _heartbeat_message(self, now: float) -> LogMessage:
         phase = f", phase: {self.summary.phase}" if self.summary.phase else ""
-        minutes = (now - self.started) / 60
-        state = plain(f"{self._title} is {self._status}{phase}")
+        minutes = (now - self.started_at) / 60
+        state = sanitize(f"{self._title} is {self._status}{phase}")
         return LogMessage(f"still waiting: {state}; {minutes:.0f} min")
+
+
+def _disconnected_message(reason: str) -> LogMessage:
+    why = f" ({reason})" if reason else ""
+    return LogMessage(f"no live channel{why}: reading the status over REST meanwhile", "warn")
+
+
+def _reconnected_message(gap: float) -> LogMessage:
+    return LogMessage(
+        f"live channel is connected again after {gap:.0f} s; log lines of that time may be missing"
+    )

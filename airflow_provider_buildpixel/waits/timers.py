@@ -12,65 +12,65 @@ from typing import Protocol
 from airflow_provider_buildpixel.waits.actions import TimerWheel
 
 YIELD_EVERY = 100
-"""Alarms that ring before the loop gets a turn."""
+"""Timers that fire before the event loop may run other tasks."""
 
 
 class TimerTarget(Protocol):
-    """Whom an alarm rings for."""
+    """The object that a timer calls."""
 
-    def ring(self) -> None:
-        """Take note that its time has come."""
+    def on_timer(self) -> None:
+        """Handle that the timer has fired."""
 
 
 class Timers:
-    """Sets and rings alarms, on the clock of :func:`time.monotonic`."""
+    """Schedules and fires timers on the clock of :func:`time.monotonic`."""
 
     def __init__(self) -> None:
         self._wheel: TimerWheel[TimerTarget] = TimerWheel()
-        self._ringing: deque[TimerTarget] = deque()
-        self._at = inf
+        self._fired: deque[TimerTarget] = deque()
+        self._scheduled_at = inf
         self._handle: asyncio.Handle | None = None
-        # An own one: that of the wait which sets an alarm is Airflow's for one trigger, and one
-        # for all loops could be entered by two threads at once.
+        # A separate context: the context of the wait that adds a timer belongs to one Airflow
+        # trigger, and two threads could enter one that all loops share at the same time.
         self._context = contextvars.Context()
 
-    def put(self, rung: TimerTarget, at: float) -> float:
-        """Set an alarm; give the instant at which it rings, by which it can be taken out."""
-        rings_at = self._wheel.put(rung, at)
-        if rings_at < self._at:
-            self._wind()
-        return rings_at
+    def add(self, target: TimerTarget, at: float) -> float:
+        """Add a timer; return the instant at which it fires, which :meth:`remove` needs."""
+        fires_at = self._wheel.add(target, at)
+        if fires_at < self._scheduled_at:
+            self._schedule()
+        return fires_at
 
-    def take(self, rung: TimerTarget, rings_at: float) -> None:
-        """Take an alarm out."""
-        self._wheel.take(rung, rings_at)
+    def remove(self, target: TimerTarget, fires_at: float) -> None:
+        """Remove a timer."""
+        self._wheel.remove(target, fires_at)
 
-    def stop(self) -> None:
-        """Forget all alarms; the next one that is set starts anew."""
+    def clear(self) -> None:
+        """Remove all timers; more can be added later."""
         self._wheel = TimerWheel()
-        self._ringing.clear()
-        self._wind()
+        self._fired.clear()
+        self._schedule()
 
-    def _wind(self) -> None:
-        """Let the loop come back for the next alarm, if there is one."""
+    def _schedule(self) -> None:
+        """Schedule the loop's callback for the next timer, if there is one."""
         if self._handle is not None:
             self._handle.cancel()
-        self._at = self._wheel.next_at()
-        if self._at < inf:
-            self._later(self._at - time.monotonic())
+        self._scheduled_at = self._wheel.next_at()
+        if self._scheduled_at < inf:
+            self._call_later(self._scheduled_at - time.monotonic())
 
-    def _later(self, seconds: float) -> None:
+    def _call_later(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._handle = loop.call_later(max(0.0, seconds), self._ring, context=self._context)
+        self._handle = loop.call_later(max(0.0, seconds), self._fire, context=self._context)
 
-    def _ring(self) -> None:
-        self._at = -inf  # alarms that are set meanwhile leave the winding to this
-        self._ringing.extend(self._wheel.due(time.monotonic()))
+    def _fire(self) -> None:
+        self._scheduled_at = -inf  # add() does not schedule meanwhile: this method does at its end
+        self._fired.extend(self._wheel.pop_due(time.monotonic()))
         try:
-            for _ in range(min(YIELD_EVERY, len(self._ringing))):
-                self._ringing.popleft().ring()
-        finally:  # a mistake of one does not silence the others
-            if self._ringing:
-                self._later(0.0)
+            for _ in range(min(YIELD_EVERY, len(self._fired))):
+                self._fired.popleft().on_timer()
+        finally:  # an error in one target does not stop the others
+            if self._fired:
+                self._call_later(0.0)
             else:
-                self._wind()
+                self._schedule()

@@ -1,21 +1,21 @@
-"""How to wait for one build: a machine that never sees a socket or a clock.
+"""Decides what one wait for a build does next; it knows no socket, no REST and no clock.
 
-Ask it what it wants, and tell it what came of that::
+The caller asks for the next action and reports the result::
 
-    want  → Read      read the build over REST, then learn(build) or miss(error);
-                      whoever reads for many may say asked() and go on asking what it wants
-          → Listen    wait that long for an event of the channel, then hear(event)
-          → Done      REST reported a terminal status
-          → Expired   the time is over; the build goes on
+    next_action  → Read      read the build over REST, then on_read(build) or on_read_failed(error);
+                             a caller that reads later calls read_requested() and goes on
+                 → Listen    wait that long for an event of the channel, then on_event(event)
+                 → Done      REST reported a terminal status
+                 → Expired   a deadline has passed; the build keeps running
 
-The rules. Joining a room makes a read due, as nothing is replayed. An event is a rumour and only
-makes a read due; no rumour concludes anything. While the channel stands, a read is a rare
-backstop, but for one more soon after a join, as joins are not acknowledged for sure; while the
-channel is down, reads poll. A read that fails moves the next one forward, never back. Every
-state has a next instant, so no wait can hang.
+The rules. After a join of the build's room a read is due, as the server replays no events. An event
+is a hint and only makes a read due; no hint ends a wait. While the channel is connected, reads are
+rare safety reads, except for a second one soon after a join, as a join is not acknowledged
+reliably; while it is disconnected, reads poll. A failed read delays the next one, and nothing
+makes that one earlier. Every state has a next instant, so no wait can hang.
 
-Thousands of waits are not asked each time that a list shows their build as it was: a wait that
-has nothing to doubt says by ``ease`` how it may be left alone, and learns of it all at once.
+A list that shows a build unchanged does not call its tracker: a wait whose last read is newer than
+its last event returns ``idle_terms``, and is told of all such reads at once, when it wakes.
 """
 
 from __future__ import annotations
@@ -70,49 +70,51 @@ __all__ = [
 ]
 
 READ_TIMEOUT = 900.0
-"""Seconds after which a read that was asked for and never answered is asked for again."""
+"""Seconds after which a requested read without an answer is requested again."""
 
-GATEWAY_PATIENCE = 60.0
-"""Seconds for which a refusal that is none of BuildPixel's own is put up with."""
+GATEWAY_REFUSAL_GRACE = 60.0
+"""Seconds for which refusals of a gateway, which are not BuildPixel's own, are tolerated."""
 
 MAX_LISTEN = 3600.0
-"""Seconds that one Listen lasts at most; clocks and queues refuse very long ones."""
+"""The most seconds of one Listen; clocks and queues reject very long timeouts."""
+
+_MAX_HINT_READS = 16
 
 
 class BuildTracker:
-    """Waits for one build.
+    """Decides when one wait reads its build, and when it ends.
 
-    :param now: the instant at which it starts, on the clock of every later ``now``.
-    :param until: when to give up, None for never.
-    :param queue_until: when to give up if the build is still queued.
-    :param live: whether there is a channel to listen to at all.
-    :param insist: poll no more often than the backstop while the channel is down.
-    :param chance: gives numbers between 0 and 1, to spread many waits over time.
+    :param now: when the wait starts, on the clock of every later ``now``.
+    :param deadline: when to give up, None for never.
+    :param queue_deadline: when to give up if the build is still queued, None for never.
+    :param uses_channel: whether the wait listens to a channel.
+    :param socket_only: while the channel is disconnected, poll no more often than safety reads.
+    :param jitter: returns numbers between 0 and 1, which spread many waits over time.
     """
 
     __slots__ = (
-        "_absent_since",
-        "_asked",
-        "_asked_until",
-        "_end",
+        "_deadline",
+        "_earliest_read_at",
+        "_ended_build",
+        "_failures",
+        "_failures_since",
+        "_has_left_queue",
         "_hint_reads",
         "_hints",
+        "_is_confirmed",
+        "_is_joined",
         "_jitter",
-        "_joined",
-        "_last_read",
-        "_misses",
-        "_not_before",
+        "_last_event_at",
+        "_last_read_at",
+        "_next_read_at",
+        "_not_found_since",
         "_pacing",
-        "_queue_until",
-        "_read_at",
-        "_reason_at",
-        "_settled",
+        "_queue_deadline",
+        "_request_expires_at",
+        "_requested_read",
         "_socket_only",
-        "_started",
         "_status",
-        "_trouble_since",
-        "_until",
-        "live",
+        "uses_channel",
     )
 
     def __init__(
@@ -120,196 +122,200 @@ class BuildTracker:
         now: float,
         *,
         pacing: Pacing | None = None,
-        until: float | None = None,
-        queue_until: float | None = None,
-        live: bool = True,
+        deadline: float | None = None,
+        queue_deadline: float | None = None,
+        uses_channel: bool = True,
         socket_only: bool = False,
         jitter: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self._pacing = pacing or Pacing()
-        self._until = inf if until is None else until
-        self._queue_until = inf if queue_until is None else queue_until
-        self.live = live
+        self._deadline = inf if deadline is None else deadline
+        self._queue_deadline = inf if queue_deadline is None else queue_deadline
+        self.uses_channel = uses_channel
         self._socket_only = socket_only
         self._jitter = jitter
-        self._joined = False
-        self._settled = False
-        self._read_at = now + (self._pacing.join_wait if live else 0.0)
-        self._not_before = now
-        self._last_read = -inf
+        self._is_joined = False
+        self._is_confirmed = False  # a read has counted since the channel was joined or lost
+        self._next_read_at = now + (self._pacing.join_wait if uses_channel else 0.0)
+        self._earliest_read_at = now
+        self._last_read_at = -inf
+        self._last_event_at = -inf
         self._status: Status | None = None
-        self._end: Build | None = None
-        self._started = False
-        self._misses = 0
-        self._trouble_since: float | None = None
-        self._absent_since: float | None = None
+        self._ended_build: Build | None = None
+        self._has_left_queue = False
+        self._failures = 0
+        self._failures_since: float | None = None
+        self._not_found_since: float | None = None
         self._hints: tuple[Status, ...] = ()
         self._hint_reads = 0
-        self._reason_at = -inf
-        self._asked: Read | None = None
-        self._asked_until = -inf
+        self._requested_read: Read | None = None
+        self._request_expires_at = -inf
 
     @property
     def status(self) -> Status | None:
-        """The build's status as last read; of a build that goes on no more is kept."""
+        """The build's status in the last read, None before the first."""
         return self._status
 
     def next_action(self, now: float) -> Action:
-        """Say what to do next."""
-        if self._end is not None:
-            return Done(self._end)
-        if now >= self._until:
+        """Return what to do next."""
+        if self._ended_build is not None:
+            return Done(self._ended_build)
+        if now >= self._deadline:
             return Expired()
-        queue_until = self._queue_end()
-        if now >= queue_until:
+        queue_deadline = self._current_queue_deadline()
+        if now >= queue_deadline:
             return Expired(queue=True)
-        read = self._read()
-        asked = self._asked is not None and now < self._asked_until
-        if now >= self._read_at and not (asked and self._asked == read):
+        read = self._due_read()
+        is_requested = self._requested_read is not None and now < self._request_expires_at
+        if now >= self._next_read_at and not (is_requested and self._requested_read == read):
             return read
-        next_at = self._asked_until if asked else self._read_at
-        return Listen(min(next_at - now, self._until - now, queue_until - now, MAX_LISTEN))
+        next_at = self._request_expires_at if is_requested else self._next_read_at
+        return Listen(min(next_at - now, self._deadline - now, queue_deadline - now, MAX_LISTEN))
 
     def read_requested(self, now: float) -> None:
-        """Note that the read is under way, so that it is not wanted again before its answer.
+        """Record that the due read was requested: it is not due again until it is answered.
 
-        What makes it more urgent meanwhile, such as a rumour of the end, is wanted all the same.
+        If a hint makes the read more urgent meanwhile, that read is due nevertheless.
         """
-        self._asked, self._asked_until = self._read(), now + READ_TIMEOUT
+        self._requested_read, self._request_expires_at = self._due_read(), now + READ_TIMEOUT
 
     def on_event(self, event: Event, now: float) -> None:
-        """Take an event of the channel: at most a reason to read."""
+        """Handle an event of the channel; it makes a read due at most."""
         if isinstance(event, Joined | StatusHint):
-            self._reason_at = now
+            self._last_event_at = now
         match event:
             case Joined():
-                self._joined, self._settled = True, False
-                self._read_by(max(now, self._last_read + self._pacing.hint_gap))
+                self._is_joined, self._is_confirmed = True, False
+                self._read_by(max(now, self._last_read_at + self._pacing.hint_gap))
             case Disconnected():
-                self._joined = self._settled = False
-                self._read_by(self._last_read + self._interval())
+                self._is_joined = self._is_confirmed = False
+                self._read_by(self._last_read_at + self._safety_interval())
             case StatusHint(status=status):
                 self._read_by(self._hint_read_at(status, now))
             case LogEvent(line=line) if line.ends_build:
-                self._read_by(max(now, self._last_read) + self._pacing.hint_gap)
+                self._read_by(max(now, self._last_read_at) + self._pacing.hint_gap)
 
     def on_read(self, build: Build, now: float, since: float | None = None) -> None:
-        """Take a build that REST has just reported.
+        """Handle a build that REST has just returned.
 
-        :param since: when that read began, if not just now: one that began before the last
-            reason to doubt settles nothing, unless it tells of the end, which never changes.
+        :param since: when the read began, None for just now. A read that began before the last
+            event does not count, unless it returned a terminal status, which never changes.
         """
         self._status = build.status
-        self._end = build if build.status.terminal else None
-        self._started = self._started or not build.status.queued
+        self._ended_build = build if build.status.terminal else None
+        self._has_left_queue = self._has_left_queue or not build.status.queued
         self.on_unchanged(now, since)
 
     def on_unchanged(self, now: float, since: float | None = None) -> None:
-        """Take a read that showed no more than is known; the parameters are those of learn."""
-        own, self._asked = self._asked is not None, None
-        self._misses = 0
-        self._trouble_since = self._absent_since = None
-        if since is not None and since < self._reason_at and self._end is None:
-            if own:  # lists that others asked for must not put it off again and again
-                self._not_before = max(self._not_before, since + self._pacing.hint_gap)
+        """Handle a read that returned the known status; parameters as for :meth:`on_read`."""
+        is_own, self._requested_read = self._requested_read is not None, None
+        self._failures = 0
+        self._failures_since = self._not_found_since = None
+        if since is not None and since < self._last_event_at and self._ended_build is None:
+            if is_own:  # lists that other waits requested must not delay the read repeatedly
+                self._earliest_read_at = max(self._earliest_read_at, since + self._pacing.hint_gap)
             self._read_by(now)
             return
-        self._last_read = now
-        pause = self._pause()  # of the first read after a join, too, which settles
-        self._settled = True
+        self._last_read_at = now
+        pause = self._pause()  # before the next line: it is short after the first read of a join
+        self._is_confirmed = True
         if self._hints:
-            self._hint_reads = min(self._hint_reads + 1, 16)
-        self._read_at = max(self._not_before, now + pause * (1 + self._jitter() / 10))
+            self._hint_reads = min(self._hint_reads + 1, _MAX_HINT_READS)
+        self._next_read_at = max(self._earliest_read_at, now + pause * (1 + self._jitter() / 10))
 
     def idle_terms(self, until: float = inf) -> IdleTerms | None:
-        """Say how this wait may be left alone; None while there is anything to doubt.
+        """Return for how long the wait needs no call, None while an event may be unread.
 
-        :param until: an instant at which its caller has something to do.
+        :param until: when the caller needs a call for reasons of its own.
         """
-        if self._status is None or self._end is not None or self._asked is not None:
+        if (
+            self._status is None
+            or self._ended_build is not None
+            or self._requested_read is not None
+        ):
             return None
-        if not self._calm():
+        if not self._is_routine():
             return None
-        # Where a refusal has put the next read off, the one after it is not put off likewise.
-        pause = min(self._read_at - self._last_read, 1.1 * self._pause(), MAX_LISTEN)
-        until = min(until, self._until, self._queue_end())
-        return IdleTerms(self._status, self._reason_at, pause, until)
+        # If a 429 delayed the next read, the read after that one is not delayed as much.
+        pause = min(self._next_read_at - self._last_read_at, 1.1 * self._pause(), MAX_LISTEN)
+        until = min(until, self._deadline, self._current_queue_deadline())
+        return IdleTerms(self._status, self._last_event_at, pause, until)
 
     def on_read_failed(self, error: BuildPixelError, now: float) -> None:
-        """Take a read that failed; raise it if waiting cannot cure it."""
-        doomed = is_permanent(error) and not from_gateway(error)
-        if doomed or self._gone(error, now) or self._out_of_patience(error, now):
+        """Handle a failed read; raise its error if waiting cannot help, or did not for too long."""
+        is_final = is_permanent(error) and not from_gateway(error)
+        if is_final or self._is_gone(error, now) or self._has_failed_too_long(error, now):
             raise error
-        self._asked = None
+        self._requested_read = None
         cap = min(30.0, self._pacing.poll_interval)
-        pause = backoff(self._misses, self._jitter(), first=min(1.0, cap), cap=cap)
+        pause = backoff(self._failures, self._jitter(), first=1.0, cap=cap)
         if isinstance(error, RateLimited) and error.wait is not None:
             pause = retry_after_pause(error.wait, self._jitter(), pause)
-        self._misses += 1
-        self._read_at = self._not_before = max(self._not_before, now + pause)
+        self._failures += 1
+        self._next_read_at = self._earliest_read_at = max(self._earliest_read_at, now + pause)
 
-    def _read(self) -> Read:
-        """Say what kind of read is due."""
+    def _due_read(self) -> Read:
+        """Return the kind of read that is due."""
         if self._hints:
             return Read(self._hints[0])
-        return _ROUTINE_READ[self._joined] if self._calm() else _READ_NOW
+        return _ROUTINE_READS[self._is_joined] if self._is_routine() else _READ_AFTER_EVENT
 
-    def _calm(self) -> bool:
-        """Tell whether a read has counted since the last thing that happened."""
-        return self._settled and self._reason_at <= self._last_read
+    def _is_routine(self) -> bool:
+        """Whether a read has counted since the last event."""
+        return self._is_confirmed and self._last_event_at <= self._last_read_at
 
-    def _queue_end(self) -> float:
-        """Give the end of the time in the queue; a stale read does not put a build back there."""
-        return inf if self._started else self._queue_until
+    def _current_queue_deadline(self) -> float:
+        """Return the queue deadline; it does not come back when a stale read shows the queue."""
+        return inf if self._has_left_queue else self._queue_deadline
 
-    def _interval(self) -> float:
-        """Give the pause between reads for the sake of safety.
+    def _safety_interval(self) -> float:
+        """Return the pause between routine reads, in seconds.
 
-        A join is not acknowledged for sure, so the first read after it may have come too early:
-        one more follows soon.
+        A join is not acknowledged reliably, so the first read after it may have come too early:
+        the second one follows soon.
         """
-        calm = (self._joined and self._settled) or self._socket_only
-        return self._pacing.poll_interval * (self._pacing.backstop if calm else 1.0)
+        is_rare = (self._is_joined and self._is_confirmed) or self._socket_only
+        return self._pacing.poll_interval * (self._pacing.safety_factor if is_rare else 1.0)
 
     def _pause(self) -> float:
-        """Give the pause after a read that counted: short while there is a rumour of the end."""
+        """Return the pause after a counted read: short while a hint of the end is unconfirmed."""
         if not self._hints:
-            return self._interval()
-        return min(self._interval(), self._pacing.hint_gap * 2.0**self._hint_reads)
+            return self._safety_interval()
+        return min(self._safety_interval(), self._pacing.hint_gap * 2.0**self._hint_reads)
 
     def _read_by(self, at: float) -> None:
-        self._read_at = max(self._not_before, min(self._read_at, at))
+        self._next_read_at = max(self._earliest_read_at, min(self._next_read_at, at))
 
     def _hint_read_at(self, status: Status | None, now: float) -> float:
-        """Say when a rumour is worth a read: at once if it is a new end, else not too often."""
+        """Return when to read after a hint: now for a new terminal status, else with a gap."""
         if status is not None and status == self._status:
             return inf
         if status is not None and status.terminal and status not in self._hints:
             self._hints = (*self._hints, status)
             return now
-        return max(now, self._last_read + self._pacing.hint_gap)
+        return max(now, self._last_read_at + self._pacing.hint_gap)
 
-    def _gone(self, error: BuildPixelError, now: float) -> bool:
-        """Tell a build that is not there from one that is not visible yet."""
+    def _is_gone(self, error: BuildPixelError, now: float) -> bool:
+        """Whether a 404 has lasted too long for a build that is only not visible yet."""
         if not isinstance(error, NotFound):
-            self._absent_since = None
+            self._not_found_since = None
             return False
-        if self._absent_since is None:
-            self._absent_since = now
-        return now - self._absent_since >= self._pacing.absence
+        if self._not_found_since is None:
+            self._not_found_since = now
+        return now - self._not_found_since >= self._pacing.not_found_grace
 
-    def _out_of_patience(self, error: BuildPixelError, now: float) -> bool:
-        """Tell that reads failed for too long, or would: a 429 may ask for more than patience."""
-        if self._trouble_since is None:
-            self._trouble_since = now
+    def _has_failed_too_long(self, error: BuildPixelError, now: float) -> bool:
+        """Whether reads have failed for too long, or a 429 asks for a pause that is too long."""
+        if self._failures_since is None:
+            self._failures_since = now
         if is_permanent(error):
-            return now - self._trouble_since >= GATEWAY_PATIENCE
-        asked = error.wait if isinstance(error, RateLimited) else None
-        if asked is not None and asked > self._pacing.patience:
+            return now - self._failures_since >= GATEWAY_REFUSAL_GRACE
+        wait = error.wait if isinstance(error, RateLimited) else None
+        if wait is not None and wait > self._pacing.trouble_timeout:
             return True
-        return now - self._trouble_since >= self._pacing.patience
+        return now - self._failures_since >= self._pacing.trouble_timeout
 
 
-_READ_NOW = Read()
-_ROUTINE_READ = {False: Read(routine=True), True: Read(routine=True, safety=True)}
-"""By whether the channel stands; thousands of waits share them."""
+_READ_AFTER_EVENT = Read()
+_ROUTINE_READS = {False: Read(routine=True), True: Read(routine=True, safety=True)}
+"""By whether the channel is joined; thousands of waits share these objects."""

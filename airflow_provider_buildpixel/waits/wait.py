@@ -1,6 +1,7 @@
-"""What hooks, operators and triggers say of a wait, apart from the waiting itself.
+"""The parameters of one wait, as hooks, operators and triggers pass them on.
 
-Every parse of a Dag imports this, so the machines are imported only when a wait begins.
+Every parse of a Dag imports this module, so the modules that wait are imported only when a wait
+begins.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ class Wait:
     """One wait for one build, as plain values.
 
     :param channel: ``auto``, ``socketio`` or ``polling``.
-    :param deadline: for the end, in seconds since the epoch.
-    :param queue_deadline: for leaving the queue, likewise.
-    :param stream: which log lines are told: ``all``, ``warn``, ``error`` or None.
-    :param resumed: an earlier run of this wait has told what came before.
-    :param patient: a build that is not there is waited for like any other, until the deadline.
+    :param poll_interval: seconds between reads while there is no live channel.
+    :param deadline: for the end of the build, in seconds since the epoch.
+    :param queue_deadline: for leaving the queue, in seconds since the epoch.
+    :param stream_logs: the log lines to report: ``all``, ``warn``, ``error`` or None.
+    :param resumed: an earlier run of this wait has already reported what came before.
+    :param wait_until_exists: wait for a build that does not exist yet, until the deadline.
     """
 
     build_id: str
@@ -40,57 +42,64 @@ class Wait:
     poll_interval: float = 30.0
     deadline: float | None = None
     queue_deadline: float | None = None
-    stream: str | None = "all"
+    stream_logs: str | None = "all"
     resumed: bool = False
     wait_until_exists: bool = False
 
     def tracker(self, now: float, wall: float, jitter: Callable[[], float]) -> BuildTracker:
-        """Make its machine.
+        """Return a tracker for this wait.
 
         :param now: monotonic clock.
         :param wall: seconds since the epoch at the same instant.
         """
         from airflow_provider_buildpixel.waits.tracker import BuildTracker
 
+        def monotonic(instant: float | None) -> float | None:
+            return None if instant is None else now + instant - wall
+
         return BuildTracker(
             now,
             pacing=_shared_pacing(self.poll_interval, wait_until_exists=self.wait_until_exists),
-            until=None if self.deadline is None else now + self.deadline - wall,
-            queue_until=None if self.queue_deadline is None else now + self.queue_deadline - wall,
-            live=self.channel != "polling",
+            deadline=monotonic(self.deadline),
+            queue_deadline=monotonic(self.queue_deadline),
+            uses_channel=self.channel != "polling",
             socket_only=self.channel == "socketio",
             jitter=jitter,
         )
 
-    def reporter(self, now: float, common: LogBudget | None = None) -> WaitReporter:
-        """Make its narration.
+    def reporter(self, now: float, process_budget: LogBudget | None = None) -> WaitReporter:
+        """Return a reporter for this wait.
 
-        :param common: what all waits of the process may tell together.
+        :param process_budget: the log budget that all waits of the process share.
         """
         from airflow_provider_buildpixel.waits.reporter import WaitReporter
 
-        title = f"build {self.build_id}"
         return WaitReporter(
-            now, stream=self.stream, title=title, common=common, resumed=self.resumed
+            now,
+            stream_logs=self.stream_logs,
+            title=f"build {self.build_id}",
+            process_budget=process_budget,
+            resumed=self.resumed,
         )
 
 
 @lru_cache
 def _shared_pacing(poll_interval: float, *, wait_until_exists: bool) -> Pacing:
-    """Give the pacing that all waits with these parameters share."""
+    """Return the pacing that all waits with these parameters share."""
     from airflow_provider_buildpixel.waits.actions import Pacing
 
-    return Pacing(poll_interval=poll_interval, absence=inf if wait_until_exists else Pacing.absence)
+    grace = inf if wait_until_exists else Pacing.not_found_grace
+    return Pacing(poll_interval=poll_interval, not_found_grace=grace)
 
 
 def log_line_callback(on_log: Callable[[LogLine], None] | None) -> Callable[[LogMessage], None]:
-    """Pass the build's own lines on, and nothing else that a wait has to tell."""
+    """Return a message handler that passes the build's own log lines on, and nothing else."""
 
-    def tell(record: LogMessage) -> None:
-        if on_log is not None and record.line is not None:
-            on_log(record.line)
+    def pass_on(message: LogMessage) -> None:
+        if on_log is not None and message.line is not None:
+            on_log(message.line)
 
-    return tell
+    return pass_on
 
 
 def hook_wait(
@@ -100,29 +109,30 @@ def hook_wait(
     poll_interval: float,
     timeout: float | None,
     now: float,
-    stream: str | None,
+    stream_logs: str | None,
 ) -> Wait:
-    """Put the wait of a hook together.
+    """Return the wait that a hook's parameters describe.
 
     :param timeout: seconds from ``now``, which is seconds since the epoch.
-    :raises InvalidRequest: a parameter makes no sense.
+    :raises InvalidRequest: a parameter is invalid.
     """
-    check_wait(channel, poll_interval, stream)
+    check_wait(channel, poll_interval, stream_logs)
     check_limits(timeout=timeout or None)
     deadline = None if timeout is None else now + timeout
-    return Wait(build_id, channel, poll_interval, deadline=deadline, stream=stream)
+    return Wait(build_id, channel, poll_interval, deadline=deadline, stream_logs=stream_logs)
 
 
 def ended_or_timeout(build_id: str, build: Build | None, timeout: float | None) -> Build:
-    """Give a build as read when the time was over, and raise if it has not ended by then.
+    """Return the build as read at the deadline if it has ended.
 
-    :param build: None where it could not be read.
+    :param build: None if it could not be read.
+    :raises BuildTimeout: it has not ended, or could not be read.
     """
     if build is not None and build.status.terminal:
         return build
     known = f"{build.title} is {build.status} and" if build else f"build {build_id}"
     raise BuildTimeout(
-        f"{known} did not end within {timeout:g} s; it goes on, as BuildPixel has no way to "
-        "cancel it",
+        f"{known} did not end within {timeout:g} s; the build keeps running, as BuildPixel has no "
+        "way to cancel it",
         build=build or Build(build_id, Status("")),
     )

@@ -1,4 +1,4 @@
-"""What of an answer's body is read, and what is too much."""
+"""Limits for the body of a response, and for the ids and texts in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 from airflow_provider_buildpixel.api import endpoints
+from airflow_provider_buildpixel.api.endpoints import MAX_PAGE_ITEMS
 from airflow_provider_buildpixel.api.http_messages import (
     MAX_BODY,
     MAX_VALUES,
@@ -16,87 +17,88 @@ from airflow_provider_buildpixel.api.http_messages import (
     decode,
     parse_json,
 )
-from airflow_provider_buildpixel.api.model import MAX_MEMBERS
 from airflow_provider_buildpixel.api.text import storable
 from airflow_provider_buildpixel.exceptions import UnexpectedAnswer
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "X-Gzip ", "identity", "", None])
-def test_a_body_in_pieces(encoding: str | None) -> None:
-    """A body is put together of its pieces, and unpacked if it says that it is packed."""
+def test_body_in_chunks(encoding: str | None) -> None:
+    """A body is joined from its chunks, and decompressed if it is gzip."""
     body, packed = BodyReader(encoding), "gzip" in (encoding or "").lower()
     data = gzip.compress(b"{}" * 100) if packed else b"{}" * 100
-    for at in range(0, len(data), 7):
-        body.add(data[at : at + 7])
-    assert body.whole() == b"{}" * 100
+    for start in range(0, len(data), 7):
+        body.add(data[start : start + 7])
+    assert body.content() == b"{}" * 100
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "\x1b[2J"])
-def test_another_encoding(encoding: str) -> None:
-    """What was not asked for is not unpacked."""
-    with pytest.raises(UnexpectedAnswer, match="not asked for"):
+def test_unrequested_encoding(encoding: str) -> None:
+    """A content encoding that was not requested is rejected."""
+    with pytest.raises(UnexpectedAnswer, match="not requested"):
         BodyReader(encoding)
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_too_long(*, packed: bool) -> None:
-    """Neither what comes nor what is unpacked of it may be longer than any answer is."""
+def test_body_above_the_size_limit(*, packed: bool) -> None:
+    """A body above the size limit is rejected, as received or decompressed."""
     body, data = BodyReader("gzip" if packed else None), bytes(MAX_BODY + 1)
     with pytest.raises(UnexpectedAnswer, match="longer than"):
         body.add(gzip.compress(data) if packed else data)
-    assert len(body.whole()) == MAX_BODY + 1
+    assert len(body.content()) == MAX_BODY + 1
 
 
-def test_not_packed() -> None:
-    """What is not packed as announced is told from what is."""
+def test_invalid_gzip() -> None:
+    """Invalid gzip raises zlib's error."""
     with pytest.raises(zlib.error):
-        BodyReader("gzip").add(b"this is no gzip")
+        BodyReader("gzip").add(b"this is not gzip")
 
 
 @pytest.mark.parametrize(
     ("body", "found"),
     [(b"", None), (b" \n", None), (b"[1, 2.5]", [1, 2.5]), (b'{"a": -7}', {"a": -7})],
 )
-def test_parsed(body: bytes, found: object) -> None:
-    """JSON is read, and nothing is None."""
+def test_valid_json(body: bytes, found: object) -> None:
+    """JSON is decoded, and an empty body is None."""
     assert parse_json(body) == found
 
 
 @pytest.mark.parametrize(
     "body",
     [b"{", b"[" * 100_000, b"[" + b"1," * MAX_VALUES + b"1]", b"9" * 101, b"\xff"],
-    ids=["broken", "deep", "many", "digits", "no-text"],
+    ids=["broken", "nested", "many-values", "many-digits", "no-text"],
 )
-def test_not_parsed(body: bytes) -> None:
-    """What is no JSON, or would cost too much, is refused."""
+def test_invalid_or_expensive_json(body: bytes) -> None:
+    """A body that is not JSON, or too expensive to decode, is rejected."""
     with pytest.raises(ValueError, match=r".+"):
         parse_json(body)
 
 
-def test_another_build() -> None:
-    """An answer about another build than was asked for is no answer."""
+def test_response_about_another_build() -> None:
+    """A response about another build than the requested one is rejected."""
     reply = Reply(200, {}, b'{"id": "b", "status": "complete"}')
     assert decode(endpoints.get_build(" b "), reply).id == "b"
     with pytest.raises(UnexpectedAnswer, match="it is about build b, not c"):
         decode(endpoints.get_build("c"), reply)
 
 
-def test_a_long_page() -> None:
-    """A page of more members than a loop can bear is refused."""
-    members = ",".join(['{"id": "b", "status": "x"}'] * (MAX_MEMBERS + 1))
+def test_page_with_too_many_items() -> None:
+    """A page with so many items that parsing would block an event loop is rejected."""
+    items = ",".join(['{"id": "b", "status": "x"}'] * (MAX_PAGE_ITEMS + 1))
     with pytest.raises(UnexpectedAnswer, match="too long"):
-        decode(endpoints.list_builds(), Reply(200, {}, f"[{members}]".encode()))
+        decode(endpoints.list_builds(), Reply(200, {}, f"[{items}]".encode()))
 
 
-@pytest.mark.parametrize("wrong", ["../x", ".", "..", ".hidden", "a/b", "a b", "é", "x" * 129, ""])
-def test_ids_that_are_no_ids(wrong: str) -> None:
-    """An id that could be another place in a path or a file system is refused."""
-    body = f'{{"buildId": "{wrong}"}}'.encode()
+@pytest.mark.parametrize(
+    "build_id", ["../x", ".", "..", ".hidden", "a/b", "a b", "é", "x" * 129, ""]
+)
+def test_unsafe_ids(build_id: str) -> None:
+    """An id that is unsafe in a URL path or a file name is rejected."""
+    body = f'{{"buildId": "{build_id}"}}'.encode()
     with pytest.raises(UnexpectedAnswer, match="buildId"):
         decode(endpoints.trigger_build("p", "s"), Reply(201, {}, body))
 
 
-def test_storable() -> None:
-    """What no database takes is replaced, and what is endless is cut."""
+def test_storable_text() -> None:
+    """Characters that databases reject are replaced, and long text is cut."""
     assert storable("a\x00b\ud800c") == "a\ufffdb\ufffdc"
     assert len(storable("x" * 5_000)) == 1_000

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_buildpixel.api import endpoints
-from airflow_provider_buildpixel.api.endpoints import Call
+from airflow_provider_buildpixel.api.endpoints import Call, Page
 from airflow_provider_buildpixel.api.http_messages import build_request
-from airflow_provider_buildpixel.api.model import Build, Page, Status
+from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.api.paging import MAX_PAGES, Pager
 from airflow_provider_buildpixel.api.settings import Settings
 from airflow_provider_buildpixel.exceptions import InvalidRequest, UnexpectedAnswer
@@ -56,26 +56,26 @@ SETTINGS = Settings("https://host/base", "bp_secret")
     ],
     ids=lambda value: value.title if isinstance(value, Call) else "",
 )
-def test_an_endpoint(call: Call[Any], expected: str, body: dict[str, Any] | None) -> None:
-    """Each endpoint is the documented request."""
-    sent = build_request(SETTINGS, call)
-    assert f"{sent.method} {sent.url.removeprefix('https://host/base')}" == expected
+def test_endpoint_request(call: Call[Any], expected: str, body: dict[str, Any] | None) -> None:
+    """Each endpoint makes the documented request."""
+    request = build_request(SETTINGS, call)
+    assert f"{request.method} {request.url.removeprefix('https://host/base')}" == expected
     assert call.body == body
-    assert (sent.body is None) == (body is None)
+    assert (request.body is None) == (body is None)
     assert call.repeatable == expected.startswith("GET")
 
 
-def test_a_request_shows_no_token() -> None:
-    """The token is in the header, and in nothing that is printed."""
-    sent = build_request(SETTINGS, endpoints.trigger_build("p", "s"))
-    assert sent.headers["Authorization"] == "Bearer bp_secret"
-    assert sent.headers["Content-Type"] == "application/json"
-    assert "bp_secret" not in repr(sent) + repr(SETTINGS)
+def test_request_repr_hides_the_token() -> None:
+    """The token is in the header, and not in any repr."""
+    request = build_request(SETTINGS, endpoints.trigger_build("p", "s"))
+    assert request.headers["Authorization"] == "Bearer bp_secret"
+    assert request.headers["Content-Type"] == "application/json"
+    assert "bp_secret" not in repr(request) + repr(SETTINGS)
 
 
 @pytest.mark.parametrize("build_id", ["", "  ", ".", "..", "a\nb", None])
-def test_an_id_that_is_none(build_id: Any) -> None:
-    """A template that rendered to nothing does not ask for something else altogether."""
+def test_empty_or_invalid_id(build_id: Any) -> None:
+    """An empty or invalid id is rejected, instead of a request to another resource."""
     with pytest.raises(InvalidRequest, match="template"):
         endpoints.get_build(build_id)
 
@@ -89,31 +89,31 @@ def test_an_id_that_is_none(build_id: Any) -> None:
         (endpoints.list_builds(), {"items": [], "nextCursor": "n"}, Page((), "n")),
     ],
 )
-def test_an_answer(call: Call[Any], data: Any, expected: object) -> None:
-    """A call reads its own answer; a list may be bare or a page."""
+def test_response_is_parsed(call: Call[Any], data: Any, expected: object) -> None:
+    """A call parses its response; a list may be bare or a page."""
     assert call.parse(data) == expected
 
 
-def pages(*cursors: str | None) -> Callable[[Pager[int]], list[int]]:
-    """Turn pages with these cursors."""
+def read_pages(*cursors: str | None) -> Callable[[Pager[int]], list[int]]:
+    """Return a function that reads pages with these cursors."""
 
-    def turned(pager: Pager[int]) -> list[int]:
-        members: list[int] = []
+    def read(pager: Pager[int]) -> list[int]:
+        items: list[int] = []
         for number, cursor in enumerate(cursors):
             assert pager.call is not None
-            members += pager.take_page(Page((number,), cursor))
-        return members
+            items += pager.take_page(Page((number,), cursor))
+        return items
 
-    return turned
+    return read
 
 
 LIST: Call[Page[int]] = Call("GET", "/list", lambda _: Page(()), query=(("limit", "1"),))
 
 
-def test_a_pager_ends() -> None:
-    """Each page is asked for with the cursor of the one before, until there is none."""
+def test_pager_follows_cursors() -> None:
+    """Each page is requested with the cursor of the page before, until there is none."""
     pager = Pager(LIST)
-    assert pages("a", "b")(pager) == [0, 1]
+    assert read_pages("a", "b")(pager) == [0, 1]
     assert pager.call is not None
     assert pager.call.query == (("limit", "1"), ("cursor", "b"))
     assert pager.take_page(Page((2,))) == (2,)
@@ -121,13 +121,13 @@ def test_a_pager_ends() -> None:
 
 
 @pytest.mark.parametrize("cursors", [("a", "a"), ("a", "b", "a")])
-def test_a_pager_refuses_to_go_in_circles(cursors: tuple[str, ...]) -> None:
-    """A cursor that repeats is refused, however late."""
+def test_pager_rejects_a_repeated_cursor(cursors: tuple[str, ...]) -> None:
+    """A repeated cursor raises an error, however late it comes."""
     with pytest.raises(UnexpectedAnswer, match="does not end"):
-        pages(*cursors)(Pager(LIST))
+        read_pages(*cursors)(Pager(LIST))
 
 
-def test_a_pager_refuses_a_list_without_end() -> None:
-    """A list of ever new cursors is refused at some time."""
+def test_pager_rejects_an_endless_list() -> None:
+    """A list with ever new cursors raises an error at the page limit."""
     with pytest.raises(UnexpectedAnswer, match="does not end"):
-        pages(*map(str, range(MAX_PAGES + 1)))(Pager(LIST))
+        read_pages(*map(str, range(MAX_PAGES + 1)))(Pager(LIST))

@@ -1,4 +1,4 @@
-"""What requests send and answers hold where the documentation is silent."""
+"""Requests and responses where the documentation is unspecific."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from airflow_provider_buildpixel.exceptions import UnexpectedAnswer
     ("given", "sent"),
     [(41234, 41234), ("41234", 41234), (" 41234 ", 41234), ("@head", "@head"), (None, None)],
 )
-def test_a_changelist(given: str | int | None, sent: str | int | None) -> None:
-    """A changelist goes out as a number, also when a template made text of it."""
+def test_changelist_in_the_body(given: str | int | None, sent: str | int | None) -> None:
+    """A changelist is sent as a number, also if a template rendered it to text."""
     body = trigger_build("p", "s", changelist=given).body
     assert body is not None
     assert body.get("changelist") == sent
 
 
 @pytest.mark.parametrize(("answer", "found"), [(None, None), ({"ok": True}, None), ([], None)])
-def test_a_change_without_an_object(answer: Any, found: None) -> None:
-    """A change whose answer does not hold the object is no error: it was made."""
+def test_change_without_object_in_the_response(answer: Any, found: None) -> None:
+    """A change succeeds if its response does not contain the changed object."""
     assert update_build_setting("p", "s", {}).parse(answer) is found
 
 
-def test_a_change_with_its_object() -> None:
-    """A change whose answer holds the object gives it."""
+def test_change_with_object_in_the_response() -> None:
+    """A change returns the object that its response contains."""
     changed = update_build_setting("p", "s", {}).parse({"id": "s", "platform": "Mac"})
     assert changed is not None
     assert changed.platform == "Mac"
 
 
-def test_a_build_by_a_number() -> None:
-    """A number where the id should be is no id: whoever believed it would wait for nothing."""
+def test_number_is_not_a_build_id() -> None:
+    """A number in place of a build id is rejected: a wait for it would never end."""
     with pytest.raises(UnexpectedAnswer, match="buildId"):
         trigger_build("p", "s").parse({"buildId": 24, "status": "pending"})
 
 
-def test_another_build() -> None:
-    """An answer about another build than the one asked for is none: its end is not ours."""
+def test_response_about_another_build() -> None:
+    """A response about another build is rejected: its end must not end the wait."""
     with pytest.raises(UnexpectedAnswer, match="about build other"):
         get_build("ours").parse({"id": "other", "status": "complete"})
     assert get_build(" ours ").parse({"id": "ours", "status": "complete"}).status == "complete"

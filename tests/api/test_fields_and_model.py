@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 
 from airflow_provider_buildpixel.api import fields
+from airflow_provider_buildpixel.api.endpoints import Page
 from airflow_provider_buildpixel.api.model import (
     Artifact,
     Build,
     BuildSetting,
     Dispatch,
     Identity,
-    Page,
     Project,
     Status,
 )
@@ -40,7 +40,7 @@ MODELS: tuple[Callable[[Any], object], ...] = (
 def test_any_json_is_a_value_or_an_unexpected_answer(
     parse: Callable[[Any], object], data: Any
 ) -> None:
-    """Reading any JSON gives the value or raises UnexpectedAnswer, and nothing else."""
+    """Parsing any JSON returns the value or raises UnexpectedAnswer."""
     with suppress(UnexpectedAnswer):
         assert parse(data)
 
@@ -48,7 +48,7 @@ def test_any_json_is_a_value_or_an_unexpected_answer(
 @EXAMPLES
 @given(JSON)
 def test_any_json_is_a_page_or_an_unexpected_answer(data: Any) -> None:
-    """Reading any JSON as a list gives a page or raises UnexpectedAnswer."""
+    """Parsing any JSON as a list returns a page or raises UnexpectedAnswer."""
     try:
         page = Page.from_json(data, Build.from_json, "builds")
     except UnexpectedAnswer:
@@ -63,28 +63,28 @@ def test_any_json_is_a_page_or_an_unexpected_answer(data: Any) -> None:
         (fields.text, 7, "7"),
         (fields.text, True, None),
         (fields.text, 1.5, None),
-        (fields.flag, True, True),
-        (fields.flag, "true", False),
+        (fields.boolean, True, True),
+        (fields.boolean, "true", False),
         (fields.number, "1.5", 1.5),
         (fields.number, True, None),
         (fields.number, [], None),
         (fields.number, "x", None),
         (fields.number, 10**400, None),
         (fields.number, float("nan"), None),
-        (fields.whole, 2**60 + 1, 2**60 + 1),
-        (fields.whole, "12.0", 12),
-        (fields.whole, True, None),
-        (fields.whole, None, None),
+        (fields.integer, 2**60 + 1, 2**60 + 1),
+        (fields.integer, "12.0", 12),
+        (fields.integer, True, None),
+        (fields.integer, None, None),
         (
-            fields.instant,
+            fields.timestamp,
             "2026-05-10T14:23:45.123Z",
             datetime(2026, 5, 10, 14, 23, 45, 123000, UTC),
         ),
-        (fields.instant, "2026-05-10T16:23:45+02:00", datetime(2026, 5, 10, 14, 23, 45, 0, UTC)),
-        (fields.instant, "2026-05-10T14:23:45", datetime(2026, 5, 10, 14, 23, 45, 0, UTC)),
-        (fields.instant, "0001-01-01T00:00:00+14:00", None),
-        (fields.instant, "soon", None),
-        (fields.instant, 5, None),
+        (fields.timestamp, "2026-05-10T16:23:45+02:00", datetime(2026, 5, 10, 14, 23, 45, 0, UTC)),
+        (fields.timestamp, "2026-05-10T14:23:45", datetime(2026, 5, 10, 14, 23, 45, 0, UTC)),
+        (fields.timestamp, "0001-01-01T00:00:00+14:00", None),
+        (fields.timestamp, "soon", None),
+        (fields.timestamp, 5, None),
         (fields.json_type, {}, "an object"),
         (fields.json_type, None, "null"),
         (fields.json_type, 1.5, "a number"),
@@ -93,8 +93,8 @@ def test_any_json_is_a_page_or_an_unexpected_answer(data: Any) -> None:
         (fields.request_body, {"ue_version": "5.4", "branch": None}, {"ueVersion": "5.4"}),
     ],
 )
-def test_a_field(read: Callable[[Any], object], value: Any, expected: object) -> None:
-    """A field of the right type is read, anything else is as if it were absent."""
+def test_field(read: Callable[[Any], object], value: Any, expected: object) -> None:
+    """A field of the right type is returned; anything else counts as missing."""
     assert read(value) == expected
 
 
@@ -109,17 +109,17 @@ def test_a_field(read: Callable[[Any], object], value: Any, expected: object) ->
         ("made-up", False, False, False, False),
     ],
 )
-def test_status(
+def test_status_properties(
     status: str, *, terminal: bool, succeeded: bool, superseded: bool, queued: bool
 ) -> None:
-    """Only the documented ends are ends, and only complete is success."""
+    """Only the documented terminal statuses are terminal, and only complete is a success."""
     known = Status(status)
     assert (known.terminal, known.succeeded) == (terminal, succeeded)
     assert (known.superseded, known.queued) == (superseded, queued)
 
 
-def test_a_build() -> None:
-    """A build's documented fields are read, with seconds for milliseconds."""
+def test_build_fields() -> None:
+    """A build's documented fields are parsed, and milliseconds become seconds."""
     build = Build.from_json(
         {
             "id": "b1",
@@ -154,13 +154,13 @@ def test_a_build() -> None:
         ({"commitMessage": "change"}, None),
     ],
 )
-def test_a_changelist(raw: dict[str, Any], expected: str | None) -> None:
-    """A changelist is found under any name that speaks of one."""
+def test_changelist_field(raw: dict[str, Any], expected: str | None) -> None:
+    """A changelist is found under every key that could mean one."""
     assert Build.from_json({"id": "b", "status": "running", **raw}).changelist == expected
 
 
 def test_titles_and_roles() -> None:
-    """Settings and projects are named by what people know them by."""
+    """Titles contain the readable names; only a viewer cannot trigger builds."""
     assert BuildSetting("s", "Win64", None, None, "//main").title == "s (Win64 //main)"
     assert BuildSetting("s").title == "s"
     assert Project("p", "Game").title == "p (Game)"
@@ -170,8 +170,8 @@ def test_titles_and_roles() -> None:
     assert Artifact.from_json({"url": "u", "sizeBytes": "12"}).size_bytes == 12
 
 
-def test_a_list_that_is_null() -> None:
-    """Some servers write null for a list without members; what has no list at all is none."""
+def test_null_list() -> None:
+    """A null list counts as empty; a response without a list is rejected."""
     assert fields.items({"items": None, "nextCursor": None}, "builds") == []
     with pytest.raises(UnexpectedAnswer):
         fields.items({"nextCursor": None}, "builds")

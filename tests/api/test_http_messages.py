@@ -47,7 +47,7 @@ DEEP = b"[" * 100_000
 def test_any_reply_is_a_build_or_an_error(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """Whatever comes over the wire, it is a build or a BuildPixelError, and nothing else."""
+    """Any response becomes a build or a BuildPixelError."""
     reply = Reply(status, headers, body, 1_000.0)
     with suppress(BuildPixelError):
         assert isinstance(decode(CALL, reply), Build)
@@ -56,7 +56,7 @@ def test_any_reply_is_a_build_or_an_error(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_class"),
     [
         (400, InvalidRequest),
         (401, Unauthorized),
@@ -72,46 +72,46 @@ def test_any_reply_is_a_build_or_an_error(
         (101, UnexpectedAnswer),
     ],
 )
-def test_a_refusal(status: int, kind: type[BuildPixelError]) -> None:
-    """Each status is its own error, which carries what support asks for."""
+def test_error_of_a_status(status: int, error_class: type[BuildPixelError]) -> None:
+    """Each status has its error class, with the details that support asks for."""
     body = {"error": "some_code", "message": "why\n", "requestId": "req_1"}
     error = error_from_reply(CALL, Reply(status, {}, json.dumps(body).encode()))
-    assert type(error) is kind
+    assert type(error) is error_class
     assert (error.status_code, error.code, error.request_id) == (status, "some_code", "req_1")
     assert "GET /builds/b1: why" in str(error)
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "said"),
+    ("status", "headers", "body", "expected"),
     [
         pytest.param(502, {}, b"<html>", "no explanation", id="html"),
         pytest.param(502, {"x-request-id": "req_9"}, b"[]", "request id req_9", id="list"),
-        pytest.param(308, {}, b"", "redirected elsewhere", id="redirect"),
+        pytest.param(308, {}, b"", "redirected to another address", id="redirect"),
         pytest.param(403, {}, b'{"error": "insufficient_scope"}', "viewer cannot", id="advice"),
         pytest.param(500, {}, DEEP, "no explanation", id="too-deep"),
     ],
 )
-def test_a_refusal_that_says_little(
-    status: int, headers: dict[str, str], body: bytes, said: str
+def test_error_without_documented_body(
+    status: int, headers: dict[str, str], body: bytes, expected: str
 ) -> None:
-    """A refusal without the promised body still says what happened."""
-    assert said in str(error_from_reply(CALL, Reply(status, headers, body)))
+    """An error without the documented body still says what happened."""
+    assert expected in str(error_from_reply(CALL, Reply(status, headers, body)))
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         pytest.param(b"", "it is null", id="empty"),
-        pytest.param(b'{"id": "b1", "sta', "it is no JSON but 17 bytes of text/x", id="truncated"),
-        pytest.param(b"\xff\xfe\xff", "it is no JSON", id="no-text"),
-        pytest.param(DEEP, "it is no JSON", id="too-deep"),
+        pytest.param(b'{"id": "b1", "sta', "it is not JSON but 17 bytes of text/x", id="truncated"),
+        pytest.param(b"\xff\xfe\xff", "it is not JSON", id="no-text"),
+        pytest.param(DEEP, "it is not JSON", id="too-deep"),
         pytest.param(b'{"id": "b1"}', "no usable 'status'", id="no-status"),
         pytest.param(b"[1]", "it is a list", id="list"),
     ],
 )
-def test_an_answer_that_cannot_be_understood(body: bytes, said: str) -> None:
-    """A success that is not what the API promises is an UnexpectedAnswer that says why."""
-    with pytest.raises(UnexpectedAnswer, match=said) as caught:
+def test_successful_response_with_invalid_body(body: bytes, expected: str) -> None:
+    """A successful response that is not as documented raises UnexpectedAnswer with the reason."""
+    with pytest.raises(UnexpectedAnswer, match=expected) as caught:
         decode(CALL, Reply(200, {"content-type": "text/x"}, body))
     assert caught.value.status_code == 200
 
@@ -134,8 +134,8 @@ def test_an_answer_that_cannot_be_understood(body: bytes, said: str) -> None:
         ),
     ],
 )
-def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
-    """Seconds count as such; a date counts from the server's clock, else from our own."""
+def test_retry_after_header(headers: dict[str, str], expected: float | None) -> None:
+    """Retry-After may be seconds, or a date relative to the server's clock, or else to ours."""
     assert Reply(429, headers, received_at=1_000.0).retry_after == expected
     error = error_from_reply(CALL, Reply(429, headers, received_at=1_000.0))
     assert isinstance(error, RateLimited)
@@ -152,8 +152,8 @@ def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_errors_survive_pickling(error: BuildPixelError) -> None:
-    """An error that crosses a process keeps all that it knows."""
-    twin: Any = pickle.loads(pickle.dumps(error))  # our own bytes
-    assert type(twin) is type(error)
-    assert twin.__dict__ == error.__dict__
-    assert str(twin) == str(error)
+    """An error keeps its attributes when it is pickled."""
+    copy: Any = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+    assert type(copy) is type(error)
+    assert copy.__dict__ == error.__dict__
+    assert str(copy) == str(error)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
 
 READ, POST = get_build("b"), trigger_build("p", "s")
-CHANCES = st.floats(0, 1)
+JITTERS = st.floats(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -49,27 +49,29 @@ CHANCES = st.floats(0, 1)
         pytest.param(Forbidden("x", status_code=403), 0.25, None, id="403-of-a-gateway"),
     ],
 )
-def test_what_is_sent_again(error: BuildPixelError, read: float | None, post: float | None) -> None:
-    """A read is repeated after trouble; a POST only if it surely did not run."""
+def test_what_is_repeated(error: BuildPixelError, read: float | None, post: float | None) -> None:
+    """A read is repeated after temporary failures; a POST only if it certainly did not run."""
     assert Retries().pause(error, READ, 0, 0.0, 0.0) == read
     assert Retries().pause(error, POST, 0, 0.0, 0.0) == post
 
 
-def test_the_budget_ends_it() -> None:
-    """No try starts later than the budget allows."""
+def test_retry_budget() -> None:
+    """No attempt starts after the retry budget."""
     assert Retries(budget=10.0).pause(ServerFault("x"), READ, 0, 9.0, 1.0) == 0.5
     assert Retries(budget=10.0).pause(ServerFault("x"), READ, 0, 9.9, 1.0) is None
 
 
 @EXAMPLES
-@given(st.integers(0, 10_000), CHANCES, st.floats(0.01, 60), st.floats(0.01, 60))
+@given(st.integers(0, 10_000), JITTERS, st.floats(0.01, 60), st.floats(0.01, 60))
 def test_backoff_is_bounded(attempt: int, jitter: float, first: float, cap: float) -> None:
-    """A pause is positive and never above its cap."""
+    """A pause is positive and at most the cap."""
     assert 0 < backoff(attempt, jitter, first=first, cap=cap) <= cap
 
 
 @EXAMPLES
-@given(st.floats(0, 1e6), CHANCES, st.floats(0, 30))
-def test_an_asked_pause_is_never_shorter(wait: float, jitter: float, own: float) -> None:
-    """The pause after a 429 is at least what was asked for, and at least our own."""
-    assert max(wait, own) <= retry_after_pause(wait, jitter, own) <= max(own, wait + 1.0)
+@given(st.floats(0, 1e6), JITTERS, st.floats(0, 30))
+def test_retry_after_pause_is_long_enough(wait: float, jitter: float, minimum: float) -> None:
+    """The pause after a 429 is at least the requested one and at least the back-off."""
+    assert (
+        max(wait, minimum) <= retry_after_pause(wait, jitter, minimum) <= max(minimum, wait + 1.0)
+    )

@@ -15,7 +15,7 @@ from tests.strategies import EXAMPLES, JSON
 
 @dataclass
 class Connection:
-    """What an Airflow connection has."""
+    """The fields of an Airflow connection."""
 
     host: Any = None
     password: Any = "bp_secret"
@@ -25,14 +25,14 @@ class Connection:
     conn_id: str = "buildpixel_default"
 
 
-def read(**fields: Any) -> Settings:
-    """Read a connection with these fields."""
+def parse(**fields: Any) -> Settings:
+    """Return the settings of a connection with these fields."""
     return Settings.from_connection(Connection(**fields), "agent/1")
 
 
-def extra(**extras: Any) -> Settings:
-    """Read a connection with these extras."""
-    return read(extra_dejson=extras)
+def parse_extra(**extras: Any) -> Settings:
+    """Return the settings of a connection with these extras."""
+    return parse(extra_dejson=extras)
 
 
 @pytest.mark.parametrize(
@@ -56,37 +56,37 @@ def extra(**extras: Any) -> Settings:
         ),
     ],
 )
-def test_a_base_url(fields: dict[str, Any], expected: str) -> None:
-    """Host, port and schema make one base URL, however they were filled in."""
-    settings = read(**fields)
+def test_base_url(fields: dict[str, Any], expected: str) -> None:
+    """Host, port and schema make one base URL, whichever of them are filled in."""
+    settings = parse(**fields)
     assert settings.base_url == expected
     assert expected.startswith(settings.origin)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"password": None}, "no password"),
         ({"password": "Bearer bp_x"}, "spaces"),
         ({"password": "bp_\u00e9"}, "unprintable"),
-        ({"host": "http://ci.example"}, "in clear"),
-        ({"host": "ftp://ci.example"}, "no web address"),
-        ({"host": "https://"}, "no web address"),
+        ({"host": "http://ci.example"}, "in clear text"),
+        ({"host": "ftp://ci.example"}, "not a web address"),
+        ({"host": "https://"}, "not a web address"),
         ({"host": "https://me:pw@ci.example"}, "plain address"),
         ({"host": "https://ci.example?x=1"}, "plain address"),
         ({"host": "ci.example:port"}, "cannot be used"),
-        ({"extra_dejson": {"channel": "pigeon"}}, "none of auto"),
+        ({"extra_dejson": {"channel": "pigeon"}}, "not one of auto"),
         ({"extra_dejson": {"request_timeout": "soon"}}, "must be seconds"),
         ({"extra_dejson": {"request_timeout": 0}}, "must be seconds"),
         ({"extra_dejson": {"request_timeout": 10**400}}, "must be seconds"),
         ({"extra_dejson": {"build_url": "javascript:x"}}, "must start with"),
-        ({"extra_dejson": {"webhook_secret": "[broken"}}, "broken JSON list"),
+        ({"extra_dejson": {"webhook_secret": "[broken"}}, "invalid JSON list"),
     ],
 )
-def test_a_connection_that_cannot_work(fields: dict[str, Any], said: str) -> None:
-    """What cannot work is refused with the connection's id and without its token."""
-    with pytest.raises(InvalidRequest, match=said) as caught:
-        read(**fields)
+def test_invalid_connection(fields: dict[str, Any], message: str) -> None:
+    """An invalid connection is rejected; the error has its id and not its token."""
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        parse(**fields)
     assert "'buildpixel_default'" in str(caught.value)
     assert "bp_" not in str(caught.value).replace("(bp_…)", "")
 
@@ -115,9 +115,9 @@ def test_a_connection_that_cannot_work(fields: dict[str, Any], said: str) -> Non
         ({"run_per_build": "a, b,"}, "run_per_build", ("a", "b")),
     ],
 )
-def test_an_extra(extras: dict[str, Any], name: str, expected: object) -> None:
-    """An extra is read as forms, URIs and JSON give it."""
-    assert getattr(extra(**extras), name) == expected
+def test_extra(extras: dict[str, Any], name: str, expected: object) -> None:
+    """An extra is parsed as forms, URIs and JSON provide it."""
+    assert getattr(parse_extra(**extras), name) == expected
 
 
 EXTRAS = st.sampled_from(
@@ -135,22 +135,22 @@ EXTRAS = st.sampled_from(
 
 @EXAMPLES
 @given(st.dictionaries(EXTRAS, JSON) | JSON)
-def test_any_extra_is_read_or_refused(extras: Any) -> None:
-    """Whatever the extra holds, it makes settings or an InvalidRequest."""
+def test_any_extra_is_parsed_or_rejected(extras: Any) -> None:
+    """Any value of the extra returns settings or raises InvalidRequest."""
     with suppress(InvalidRequest):
-        assert read(extra_dejson=extras).user_agent == "agent/1"
+        assert parse(extra_dejson=extras).user_agent == "agent/1"
 
 
-def test_a_build_page() -> None:
-    """A template names the dashboard page of a build; without one there is none."""
-    settings = extra(build_url="https://dash/{project_id}/{build_id}")
-    assert settings.build_page("b/1", "p") == "https://dash/p/b%2F1"
-    assert settings.build_page("b", None) == "https://dash//b"
-    assert extra().build_page("b", "p") is None
+def test_build_page_url() -> None:
+    """The template makes the URL of a build's dashboard page; without it there is none."""
+    settings = parse_extra(build_url="https://dash/{project_id}/{build_id}")
+    assert settings.build_page_url("b/1", "p") == "https://dash/p/b%2F1"
+    assert settings.build_page_url("b", None) == "https://dash//b"
+    assert parse_extra().build_page_url("b", "p") is None
 
 
-def test_settings_show_no_secret() -> None:
-    """Token, webhook secrets and the proxy with its password stay out of what is printed."""
-    settings = extra(webhook_secret="hush", proxy="http://me:hush@proxy")
+def test_repr_hides_secrets() -> None:
+    """The repr omits token, webhook secrets and the proxy with its password."""
+    settings = parse_extra(webhook_secret="hush", proxy="http://me:hush@proxy")
     assert "bp_secret" not in repr(settings)
     assert "hush" not in repr(settings)

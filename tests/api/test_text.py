@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_buildpixel.api.text import plain, redacted, shown
+from airflow_provider_buildpixel.api.text import redact, safe_text, sanitize
 from tests.strategies import EXAMPLES
 
-DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
-NASTY = st.text(
+DIRECTION_CHARACTERS = (
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
+)
+HOSTILE_TEXT = st.text(
     alphabet=st.one_of(
-        st.characters(), st.sampled_from("\x1b[]0;m\x07\\?=&:/ \t\r\n" + DIRECTIONS)
+        st.characters(), st.sampled_from("\x1b[]0;m\x07\\?=&:/ \t\r\n" + DIRECTION_CHARACTERS)
     ),
     max_size=80,
 )
@@ -20,12 +22,12 @@ TOKENS = st.from_regex(r"bp_[A-Za-z0-9_\-]{4,40}", fullmatch=True)
 
 
 @EXAMPLES
-@given(NASTY, st.integers(1, 50))
-def test_plain_text_has_no_controls(text: str, limit: int) -> None:
-    """Nothing that moves a cursor, breaks a line or turns the direction comes out of plain."""
-    out = plain(text, limit)
-    assert {char for char in out if unicodedata.category(char) in {"Cc", "Cs"}} <= {"\t"}
-    assert not set(out) & set(DIRECTIONS)
+@given(HOSTILE_TEXT, st.integers(1, 50))
+def test_sanitized_text_has_no_control_characters(text: str, limit: int) -> None:
+    """Sanitized text moves no cursor, breaks no line and changes no text direction."""
+    clean = sanitize(text, limit)
+    assert {char for char in clean if unicodedata.category(char) in {"Cc", "Cs"}} <= {"\t"}
+    assert not set(clean) & set(DIRECTION_CHARACTERS)
 
 
 @pytest.mark.parametrize(
@@ -42,17 +44,17 @@ def test_plain_text_has_no_controls(text: str, limit: int) -> None:
         pytest.param("\x1b[0m" * 10 + "xy", "… (2 more characters)", id="cut-behind-escapes"),
     ],
 )
-def test_plain(text: str, expected: str) -> None:
-    """Escapes go, other controls are replaced, and what is cut off is counted."""
-    assert plain(text, 10) == expected
+def test_sanitize(text: str, expected: str) -> None:
+    """Escapes are removed, other controls are replaced, and cut characters are counted."""
+    assert sanitize(text, 10) == expected
 
 
 @EXAMPLES
-@given(NASTY, TOKENS, NASTY)
-def test_no_token_survives(before: str, token: str, after: str) -> None:
-    """Wherever a token stands, it is not readable any more."""
-    assert token not in redacted(before + token + after)
-    assert token not in shown(before + token + after)
+@given(HOSTILE_TEXT, TOKENS, HOSTILE_TEXT)
+def test_tokens_are_redacted(before: str, token: str, after: str) -> None:
+    """A token is masked wherever it is in the text."""
+    assert token not in redact(before + token + after)
+    assert token not in safe_text(before + token + after)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +74,11 @@ def test_no_token_survives(before: str, token: str, after: str) -> None:
         pytest.param("f(a)?b:c", "f(a)?b:c", id="no-query"),
     ],
 )
-def test_redacted(text: str, expected: str) -> None:
-    """Tokens, passwords in URLs and queries are hidden, and nothing else is."""
-    assert redacted(text) == expected
+def test_redact(text: str, expected: str) -> None:
+    """Tokens, passwords in URLs and queries are masked, and nothing else is."""
+    assert redact(text) == expected
 
 
-def test_an_escape_does_not_carry_a_token_through() -> None:
-    """A token that an escape sequence divides is hidden once it is put together."""
-    assert shown("bp_ab\x1b[0mcdefgh") == "bp_***"
+def test_token_split_by_an_escape() -> None:
+    """A token that an escape sequence splits is masked."""
+    assert safe_text("bp_ab\x1b[0mcdefgh") == "bp_***"

@@ -1,4 +1,4 @@
-"""Which builds a watcher tells of: a world of builds, stale lists and crashes, without a server."""
+"""Which builds a watcher reports: simulated builds, stale lists and crashes, without a server."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from airflow_provider_buildpixel.asset_events import cursor
 from airflow_provider_buildpixel.asset_events.cursor import BuildFilter, Cursor, NewestBuilds
 from airflow_provider_buildpixel.exceptions import RateLimited, ServerFault
 
-ALL = BuildFilter(statuses=("complete", "failed", "superseded"))
+ALL_ENDS = BuildFilter(statuses=("complete", "failed", "superseded"))
 
 
 def build(number: int, status: str = "complete", **fields: Any) -> Build:
-    """Return a build; the number says when it was created."""
+    """Return a build; numbers rise with the time of creation."""
     return Build(id=f"b{number:05}", status=Status(status), **fields)
 
 
-class Watching(RuleBasedStateMachine):
-    """Builds begin and end in any order; lists may lag; the watcher may die at any time."""
+class WatcherMachine(RuleBasedStateMachine):
+    """Builds start and end in any order, lists may lag, and the watcher may stop at any time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.builds: dict[str, Build] = {}
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.expected: set[str] = set()
         self.cursor: Cursor | None = None
         self.stored: Any = None
@@ -38,58 +38,58 @@ class Watching(RuleBasedStateMachine):
 
     @rule(status=st.sampled_from(["pending", "running", "complete", "failed", "odd"]))
     def create(self, status: str) -> None:
-        """A build comes, perhaps so short that nobody saw it run."""
+        """A build starts; it may have ended before the next poll."""
         self.numbers += 1
         new = build(self.numbers, status)
         self.builds[new.id] = new
         self._expect(new)
 
-    @precondition(lambda self: self._going())
+    @precondition(lambda self: self._live())
     @rule(data=st.data(), status=st.sampled_from(["complete", "failed", "superseded", "running"]))
-    def move(self, data: st.DataObject, status: str) -> None:
-        """A build goes on or ends."""
-        found = data.draw(st.sampled_from(self._going()))
+    def change_status(self, data: st.DataObject, status: str) -> None:
+        """A build changes its status or ends."""
+        found = data.draw(st.sampled_from(self._live()))
         self.builds[found.id] = replace(found, status=Status(status))
         self._expect(self.builds[found.id])
 
     @rule(data=st.data())
-    def look(self, data: st.DataObject) -> None:
-        """The watcher looks at a list that leaves some out, in any order."""
-        shown = data.draw(st.permutations(sorted(self.builds.values(), key=lambda one: one.id)))
+    def poll(self, data: st.DataObject) -> None:
+        """The watcher polls a list that lacks some builds, in any order."""
+        listed = data.draw(st.permutations(sorted(self.builds.values(), key=lambda one: one.id)))
         if self.cursor is None:
             known = Cursor.from_json(self.stored)
             if known is None:
-                live = self._going()
-                self.cursor = Cursor.begin(shown, live, ALL, depth="")
+                self.cursor = Cursor.start(listed, self._live(), ALL_ENDS, complete_down_to="")
                 self._save()
                 return
             self.cursor = known
-        left_out = data.draw(st.integers(0, min(2, len(shown))))
-        self._take(shown[left_out:], data.draw(st.none() | st.integers(0, 3)))
+        left_out = data.draw(st.integers(0, min(2, len(listed))))
+        self._report(listed[left_out:], data.draw(st.none() | st.integers(0, 3)))
 
-    def _take(self, shown: list[Build], trouble_after: int | None) -> None:
-        """Do what the trigger does; trouble can end it between two builds."""
+    def _report(self, listed: list[Build], stop_after: int | None) -> None:
+        """Do what the trigger does; an error may stop it between two builds."""
         assert self.cursor is not None
-        unseen = [self.builds[one] for one in self.cursor.unseen(shown)]
-        self.cursor = self.cursor.see(shown, ALL)
-        for count, build_id in enumerate(self.cursor.ended([*shown, *unseen], ALL)):
-            if count == trouble_after:
+        missing = [self.builds[build_id] for build_id in self.cursor.missing_from(listed)]
+        self.cursor = self.cursor.with_tracked(listed, ALL_ENDS)
+        ended = self.cursor.unhandled_ends([*listed, *missing], ALL_ENDS)
+        for count, build_id in enumerate(ended):
+            if count == stop_after:
                 break
-            self.told.append(build_id)
-            self.cursor = self.cursor.settle(build_id)
+            self.reported.append(build_id)
+            self.cursor = self.cursor.with_handled(build_id)
         self._save()
 
     def _save(self) -> None:
         assert self.cursor is not None
-        self.cursor = self.cursor.saved()
+        self.cursor = self.cursor.next_version()
         self.stored = json.loads(json.dumps(self.cursor.to_json()))
 
     @rule()
-    def die(self) -> None:
-        """The triggerer dies; what it has told and saved stays."""
+    def stop(self) -> None:
+        """The triggerer stops; what it has reported and saved remains."""
         self.cursor = None
 
-    def _going(self) -> list[Build]:
+    def _live(self) -> list[Build]:
         return [one for one in self.builds.values() if not one.status.terminal]
 
     def _expect(self, one: Build) -> None:
@@ -97,49 +97,51 @@ class Watching(RuleBasedStateMachine):
             self.expected.add(one.id)
 
     @invariant()
-    def none_twice(self) -> None:
-        """No build is told twice, and none that ended before the first look."""
-        assert len(self.told) == len(set(self.told))
-        assert set(self.told) <= self.expected
+    def no_build_twice(self) -> None:
+        """No build is reported twice, and none that ended before the first poll."""
+        assert len(self.reported) == len(set(self.reported))
+        assert set(self.reported) <= self.expected
 
     def teardown(self) -> None:
-        """When lists are whole again, two looks tell of every build that ended meanwhile."""
+        """Once lists are complete, two polls report all builds that have ended."""
         if self.stored is not None:
             self.cursor = self.cursor or Cursor.from_json(self.stored)
             for _ in range(2):
-                self._take(list(self.builds.values()), None)
-            assert set(self.told) == self.expected
+                self._report(list(self.builds.values()), None)
+            assert set(self.reported) == self.expected
 
 
-TestWatching = Watching.TestCase
-TestWatching.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestWatcher = WatcherMachine.TestCase
+TestWatcher.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
-def test_an_old_build_that_ends_late_is_told() -> None:
-    """A build keeps its old id however late it ends, and is told although newer ones were."""
+def test_an_old_build_that_ends_late_is_reported() -> None:
+    """A build that ends after many newer ones is reported: it is tracked below the watermark."""
     late = build(1, "running")
-    state = Cursor.begin([late, build(2)], [late], ALL, depth="")
-    for number in range(3, 3 + 2 * cursor.MAX_SETTLED):
-        state = state.settle(build(number).id)
-    assert state.floor > late.id
-    assert state.ended([build(1)], ALL) == [late.id]
+    state = Cursor.start([late, build(2)], [late], ALL_ENDS, complete_down_to="")
+    for number in range(3, 3 + 2 * cursor.MAX_HANDLED):
+        state = state.with_handled(build(number).id)
+    assert state.watermark > late.id
+    assert state.unhandled_ends([build(1)], ALL_ENDS) == [late.id]
 
 
-def test_what_slides_into_a_page_is_no_news() -> None:
-    """Builds older than the first page are not told when retention moves them into view."""
-    state = Cursor.begin([build(8), build(9)], [build(2, "running")], ALL, depth=build(8).id)
-    assert state.ended([build(5), build(8), build(9)], ALL) == []
-    assert state.ended([build(2), build(10)], ALL) == [build(2).id, build(10).id]
+def test_older_builds_that_move_into_a_page_are_ignored() -> None:
+    """Builds older than the first page are not reported when retention moves them into a page."""
+    state = Cursor.start(
+        [build(8), build(9)], [build(2, "running")], ALL_ENDS, complete_down_to=build(8).id
+    )
+    assert state.unhandled_ends([build(5), build(8), build(9)], ALL_ENDS) == []
+    assert state.unhandled_ends([build(2), build(10)], ALL_ENDS) == [build(2).id, build(10).id]
 
 
-def test_a_build_that_shows_late_is_told() -> None:
-    """A build that a stale list left out is told when it appears between newer ones."""
-    state = Cursor.begin([build(1), build(3)], [], ALL, depth="")
-    assert state.ended([build(1), build(2), build(3)], ALL) == [build(2).id]
+def test_a_build_that_appears_late_is_reported() -> None:
+    """A build that a stale list lacked is reported when it appears between newer ones."""
+    state = Cursor.start([build(1), build(3)], [], ALL_ENDS, complete_down_to="")
+    assert state.unhandled_ends([build(1), build(2), build(3)], ALL_ENDS) == [build(2).id]
 
 
 @pytest.mark.parametrize(
-    ("interest", "tells"),
+    ("build_filter", "selected"),
     [
         (BuildFilter("p"), True),
         (BuildFilter("other"), False),
@@ -149,40 +151,40 @@ def test_a_build_that_shows_late_is_told() -> None:
         (BuildFilter(statuses=("failed", "complete")), True),
     ],
 )
-def test_interest(interest: BuildFilter, *, tells: bool) -> None:
-    """A watcher is told of what it asked for."""
+def test_filter(build_filter: BuildFilter, *, selected: bool) -> None:
+    """A filter selects by project, build setting, branch and status."""
     full = build(1, project_id="p", build_setting_id="s", branch="main")
-    assert interest.selects(full) is tells
+    assert build_filter.selects(full) is selected
 
 
-def test_a_brief_list_rules_nothing_out() -> None:
-    """What a list does not say of a build may fit; the whole build decides."""
+def test_a_list_item_with_few_fields_may_match() -> None:
+    """A field that a list item lacks may match; the build read by id decides."""
     assert BuildFilter("p", branch="main").may_match(build(1))
     assert not BuildFilter("p", branch="main").matches(build(1))
 
 
-def test_an_unknown_status_that_is_asked_for_is_an_end() -> None:
-    """A status that the provider has not met counts as an end for the watcher that names it."""
+def test_a_requested_unknown_status_is_an_end() -> None:
+    """A status that the provider does not know counts as an end for a watcher that names it."""
     assert BuildFilter(statuses=("cancelled",)).selects(build(1, "cancelled"))
-    assert not ALL.ended(build(1, "cancelled"))
+    assert not ALL_ENDS.has_ended(build(1, "cancelled"))
 
 
 def test_saved_cursor_is_bounded() -> None:
-    """A cursor with all it can hold fits into Airflow's state store."""
+    """A cursor with the maximum number of ids fits into Airflow's state store."""
     number, state = 0, Cursor()
     for number in range(2000):
-        state = state.settle(f"{number:024}")
+        state = state.with_handled(f"{number:024}")
     live = [replace(build(0, "running"), id=f"{number + n:024}") for n in range(1, 3000)]
-    stored = json.dumps(state.see(live, ALL).saved().to_json())
+    stored = json.dumps(state.with_tracked(live, ALL_ENDS).next_version().to_json())
     assert len(stored) < 65_535
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda one: st.lists(one, max_size=3)))
 def test_any_stored_value_is_a_cursor_or_none(value: Any) -> None:
-    """What somebody else stored under the key is no cursor, and no error."""
+    """Any other stored value is not a cursor and raises no error."""
     assert Cursor.from_json(value) is None
-    for key in ("floor", "settled", "live", "version"):
-        Cursor.from_json({"floor": "", "settled": [], "live": []} | {key: value})
+    for key in ("watermark", "handled", "tracked", "version"):
+        Cursor.from_json({"watermark": "", "handled": [], "tracked": []} | {key: value})
 
 
 @pytest.mark.parametrize(
@@ -193,46 +195,50 @@ def test_any_stored_value_is_a_cursor_or_none(value: Any) -> None:
         (7, 2, [9, 8], True),
         (7, 100, [], True),
     ],
-    ids=["goes-on", "what-is-known", "enough-of-them", "empty"],
+    ids=["continues", "known-build", "limit", "empty"],
 )
-def test_reach(known: int, limit: int, page: list[int], *, enough: bool) -> None:
-    """A list is read to what is known, or to the limit; a build that comes twice counts once."""
-    reach = NewestBuilds(build(known).id, limit)
-    assert reach.take([build(number) for number in page]) is enough
-    reach.take([build(number) for number in page])
-    assert [one.id for one in reach.builds] == [build(number).id for number in page]
+def test_newest_builds(known: int, limit: int, page: list[int], *, enough: bool) -> None:
+    """A list is read down to the known build or to the limit; a repeated build counts once."""
+    newest = NewestBuilds(build(known).id, limit)
+    assert newest.add_page([build(number) for number in page]) is enough
+    newest.add_page([build(number) for number in page])
+    assert [one.id for one in newest.builds] == [build(number).id for number in page]
 
 
-@pytest.mark.parametrize(("limit", "told"), [(2, ["c", "d"]), (9, ["a", "b", "c", "d"]), (0, [])])
-def test_catch_up_is_bounded(limit: int, told: list[str]) -> None:
-    """After a long absence the newest ends are told, the others settled."""
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(2, ["c", "d"]), (9, ["a", "b", "c", "d"]), (0, [])]
+)
+def test_catch_up_is_bounded(limit: int, expected: list[str]) -> None:
+    """After a long downtime only the newest ends are reported."""
     skipped, kept = cursor.split_at_limit(["a", "b", "c", "d"], limit)
-    assert kept == told
+    assert kept == expected
     assert skipped + kept == ["a", "b", "c", "d"]
 
 
 def test_pauses() -> None:
-    """Looks are spread, trouble makes them rarer within bounds, and a 429 is honoured."""
+    """Pauses have jitter, grow within bounds while polls fail, and respect a 429 answer."""
     assert 27 <= cursor.next_pause(30, 0, None, 0.0) < cursor.next_pause(30, 0, None, 1.0) <= 33
-    trouble = [cursor.next_pause(30, failures, ServerFault("x"), 0.5) for failures in range(1, 40)]
-    assert trouble == sorted(trouble)
-    assert trouble[-1] == cursor.MAX_PAUSE
+    pauses = [cursor.next_pause(30, failures, ServerFault("x"), 0.5) for failures in range(1, 40)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == cursor.MAX_PAUSE
     assert cursor.next_pause(30, 1, RateLimited("x", wait=900), 0.0) >= 900
     assert cursor.next_pause(3600, 9, ServerFault("x"), 0.5) >= 3600
 
 
 def test_state_key() -> None:
-    """Watchers of different builds on one asset have cursors of their own."""
+    """Watchers with different filters on one asset have separate cursors."""
     one, other = cursor.state_key("conn", "p", {"a": 1}), cursor.state_key("conn", "q", {"a": 1})
     assert one != other
     assert one == cursor.state_key("conn", "p", {"a": 1})
 
 
 @pytest.mark.parametrize(
-    ("floor", "settled", "live", "newest"),
+    ("watermark", "handled", "tracked", "newest"),
     [("b1", [], [], "b1"), ("b1", ["b5", "b3"], ["b4"], "b5"), ("b1", ["b2"], ["b7"], "b7")],
 )
-def test_newest_that_is_known(floor: str, settled: list[str], live: list[str], newest: str) -> None:
-    """A look begins where the last one ended, whatever became of the builds since."""
-    known = Cursor(floor, frozenset(settled), frozenset(live))
-    assert known.newest == newest
+def test_newest_known_build(
+    watermark: str, handled: list[str], tracked: list[str], newest: str
+) -> None:
+    """A poll starts where the last one ended, whatever happened to the builds since."""
+    stored = Cursor(watermark, frozenset(handled), frozenset(tracked))
+    assert stored.newest_id == newest

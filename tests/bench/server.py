@@ -1,8 +1,9 @@
-"""A lean BuildPixel for the bench, in a process of its own, so that it is never what is measured.
+"""A minimal BuildPixel server for the benchmark, in a separate process that is not measured.
 
-It speaks as much of REST and Socket.IO as the waits use, straight over aiohttp's websocket, since
-a Socket.IO server in Python sends some 3 000 events a second and the bench needs 10 000. It also
-answers dbt Cloud's one route that its trigger reads. ``POST /_bench/<order>`` drives it.
+It has the parts of REST and Socket.IO that the waits use. Socket.IO is written directly to
+aiohttp's websocket: a Socket.IO server in Python sends about 3 000 events a second, and the
+benchmark needs 10 000. It also has the one route of dbt Cloud that its trigger reads.
+``POST /_bench/<command>`` controls it.
 """
 
 from __future__ import annotations
@@ -29,45 +30,45 @@ ENGINE_OPEN = json.dumps(
         "maxPayload": 1_000_000,
     }
 )
-PING = 25.0
+PING_INTERVAL = 25.0
 SUCCESS = 10
 RUNNING = 3
-HISTORY = 2_000
+OLD_BUILDS = 2_000
 
 
 @dataclass
-class Book:
-    """All builds, and what was asked for since the last count."""
+class State:
+    """All builds, and the requests since the last count."""
 
     statuses: dict[str, str] = field(default_factory=dict)
     changed: dict[str, float] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
     transports: dict[int, Any] = field(default_factory=dict)
-    most_connections: int = 0
+    max_connections: int = 0
     joined: set[str] = field(default_factory=set)
     sockets: set[web.WebSocketResponse] = field(default_factory=set)
     connects: int = 0
 
-    def saw(self, request: web.Request, route: str) -> None:
-        """Count a request, and the connections that are open."""
+    def record_request(self, request: web.Request, route: str) -> None:
+        """Count a request, and the open connections."""
         self.requests[route] += 1
         self.transports[id(request.transport)] = request.transport
-        gone = [key for key, value in self.transports.items() if value.is_closing()]
-        for key in gone:
+        closed = [key for key, value in self.transports.items() if value.is_closing()]
+        for key in closed:
             del self.transports[key]
-        self.most_connections = max(self.most_connections, len(self.transports))
+        self.max_connections = max(self.max_connections, len(self.transports))
 
     def end(self, build_id: str) -> None:
-        """End a build well."""
+        """Complete a build."""
         self.statuses[build_id] = "complete"
         self.changed[build_id] = time.monotonic()
 
 
-BOOK = web.AppKey("book", Book)
+STATE = web.AppKey("state", State)
 
 
 def build_json(build_id: str, status: str) -> dict[str, Any]:
-    """Give a build as the API does."""
+    """Return a build in the format of the API."""
     number = int(build_id[-8:])
     ended = status == "complete"
     return {
@@ -88,44 +89,44 @@ def build_json(build_id: str, status: str) -> dict[str, Any]:
     }
 
 
-async def one(request: web.Request) -> web.Response:
+async def get_build(request: web.Request) -> web.Response:
     """``GET /builds/:id``."""
-    book = request.app[BOOK]
-    book.saw(request, "GET /builds/:id")
+    state = request.app[STATE]
+    state.record_request(request, "GET /builds/:id")
     build_id = request.match_info["id"]
-    return web.json_response({**build_json(build_id, book.statuses[build_id]), "logs": []})
+    return web.json_response({**build_json(build_id, state.statuses[build_id]), "logs": []})
 
 
-async def many(request: web.Request) -> web.Response:
+async def list_builds(request: web.Request) -> web.Response:
     """``GET /builds``: newest first, as ids sort by creation."""
-    book = request.app[BOOK]
-    book.saw(request, "GET /builds")
-    wanted = request.query.get("status")
+    state = request.app[STATE]
+    state.record_request(request, "GET /builds")
+    status = request.query.get("status")
     limit, after = int(request.query["limit"]), request.query.get("cursor", "~")
     page = []
-    for build_id in reversed(book.statuses):
-        if build_id < after and wanted in (None, book.statuses[build_id]):
+    for build_id in reversed(state.statuses):
+        if build_id < after and status in (None, state.statuses[build_id]):
             page.append(build_id)
             if len(page) > limit:
                 break
     more = page[limit - 1] if len(page) > limit else None
-    items = [build_json(build_id, book.statuses[build_id]) for build_id in page[:limit]]
+    items = [build_json(build_id, state.statuses[build_id]) for build_id in page[:limit]]
     return web.json_response({"items": items, "nextCursor": more})
 
 
 async def dbt_run(request: web.Request) -> web.Response:
-    """Answer for a run as dbt Cloud does."""
-    book = request.app[BOOK]
-    book.saw(request, "GET run")
+    """Return a run in the format of dbt Cloud."""
+    state = request.app[STATE]
+    state.record_request(request, "GET run")
     run_id = request.match_info["id"]
-    done = book.statuses[build_name(int(run_id))] == "complete"
+    done = state.statuses[build_id_of(int(run_id))] == "complete"
     status = SUCCESS if done else RUNNING
     return web.json_response({"data": {"id": int(run_id), "status": status}})
 
 
-async def live(request: web.Request) -> web.WebSocketResponse:
-    """Speak Socket.IO over a websocket."""
-    book = request.app[BOOK]
+async def socketio(request: web.Request) -> web.WebSocketResponse:
+    """Serve Socket.IO over a websocket."""
+    state = request.app[STATE]
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_str("0" + ENGINE_OPEN)
@@ -133,117 +134,117 @@ async def live(request: web.Request) -> web.WebSocketResponse:
     try:
         async for message in socket:
             if message.type == WSMsgType.TEXT:
-                await heard(book, socket, message.data)
+                await handle_packet(state, socket, message.data)
     finally:
         pings.cancel()
-        book.sockets.discard(socket)
+        state.sockets.discard(socket)
     return socket
 
 
 async def ping(socket: web.WebSocketResponse) -> None:
     """Keep a connection alive."""
     while True:
-        await asyncio.sleep(PING)
+        await asyncio.sleep(PING_INTERVAL)
         await socket.send_str("2")
 
 
-async def heard(book: Book, socket: web.WebSocketResponse, packet: str) -> None:
-    """Take a packet of the client."""
+async def handle_packet(state: State, socket: web.WebSocketResponse, packet: str) -> None:
+    """Handle a packet of the client."""
     if packet.startswith("40"):
-        book.connects += 1
-        book.sockets.add(socket)
+        state.connects += 1
+        state.sockets.add(socket)
         await socket.send_str('40{"sid":"socket"}')
     elif packet.startswith("42"):
         name, data = json.loads(packet[2:])
-        change = book.joined.add if name == "join:build" else book.joined.discard
+        change = state.joined.add if name == "join:build" else state.joined.discard
         change(data["buildId"])
     elif packet.startswith("41"):
         await socket.close()
 
 
-async def emit(book: Book, event: str, data: dict[str, Any]) -> None:
-    """Send an event to every connection, if the room is joined."""
-    if data["buildId"] in book.joined:
+async def emit(state: State, event: str, data: dict[str, Any]) -> None:
+    """Send an event to every connection, if the build's room is joined."""
+    if data["buildId"] in state.joined:
         packet = f"42{json.dumps([event, data])}"
-        for socket in list(book.sockets):
+        for socket in list(state.sockets):
             await socket.send_str(packet)
 
 
-def build_name(number: int) -> str:
-    """Give a build's id, which sorts by creation."""
+def build_id_of(number: int) -> str:
+    """Return a build's id; ids sort by creation."""
     return f"68a1b2c3d4e5f6a7{number:08d}"
 
 
-class Orders:
-    """What the bench can order; each takes the book and gives plain JSON."""
+class Commands:
+    """The commands of the benchmark; each returns JSON."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
-        self._errands: set[asyncio.Task[None]] = set()
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def reset(self, n: int) -> Any:
-        """Start again with so many running builds, and some that ended long ago."""
-        book = self._book
-        book.statuses = {build_name(number): "complete" for number in range(HISTORY)}
-        ids = [build_name(HISTORY + number) for number in range(n)]
-        book.statuses |= dict.fromkeys(ids, "running")
-        book.joined.clear()
-        book.changed.clear()
+        """Start again with so list_builds running builds, and some that ended long ago."""
+        state = self._state
+        state.statuses = {build_id_of(number): "complete" for number in range(OLD_BUILDS)}
+        ids = [build_id_of(OLD_BUILDS + number) for number in range(n)]
+        state.statuses |= dict.fromkeys(ids, "running")
+        state.joined.clear()
+        state.changed.clear()
         await self.count()
         return ids
 
     async def count(self) -> Any:
-        """Give what was asked for since the last count."""
-        book = self._book
-        found = {
-            "requests": dict(book.requests),
-            "connections": book.most_connections,
-            "sockets": len(book.sockets),
-            "connects": book.connects,
-            "joined": len(book.joined),
+        """Return the requests and connections since the last count, and reset the counters."""
+        state = self._state
+        counts = {
+            "requests": dict(state.requests),
+            "connections": state.max_connections,
+            "sockets": len(state.sockets),
+            "connects": state.connects,
+            "joined": len(state.joined),
         }
-        book.requests = Counter()
-        book.most_connections = book.connects = 0
-        return found
+        state.requests = Counter()
+        state.max_connections = state.connects = 0
+        return counts
 
     async def peek(self) -> Any:
-        """Give the number of rooms and requests without a new count."""
-        return {"joined": len(self._book.joined), "requests": sum(self._book.requests.values())}
+        """Return the number of rooms and requests, without a reset."""
+        return {"joined": len(self._state.joined), "requests": sum(self._state.requests.values())}
 
     async def end(self, ids: list[str], gap: float | None, *, mute: bool = False) -> Any:
         """End builds, one by one with a gap, or all at once.
 
-        :param mute: tell nobody.
+        :param mute: send no event.
         """
-        self._later(self._end(ids, gap, mute=mute))
+        self._start_task(self._end(ids, gap, mute=mute))
 
     async def changed(self) -> Any:
-        """Give when each build ended, on the machine's monotonic clock."""
-        return self._book.changed
+        """Return when each build ended, on the machine's monotonic clock."""
+        return self._state.changed
 
     async def drop(self) -> Any:
-        """Cut all connections of the live channel."""
-        self._book.joined.clear()
-        for socket in list(self._book.sockets):
+        """Cut all Socket.IO connections."""
+        self._state.joined.clear()
+        for socket in list(self._state.sockets):
             transport = socket._req and socket._req.transport  # aiohttp has no public way
             if transport:
                 transport.abort()
         return time.monotonic()
 
     async def flood(self, build_id: str, rate: int, seconds: float) -> Any:
-        """Write log lines of one build at a steady rate."""
-        self._later(self._flood(build_id, rate, seconds))
+        """Send log lines of one build at a steady rate."""
+        self._start_task(self._flood(build_id, rate, seconds))
 
     async def _end(self, ids: Iterable[str], gap: float | None, *, mute: bool) -> None:
-        book = self._book
+        state = self._state
         if gap is None:
             for build_id in ids:
-                book.end(build_id)
+                state.end(build_id)
         for build_id in ids:
             if gap is not None:
-                book.end(build_id)
+                state.end(build_id)
             if not mute:
-                await emit(book, "build:status", {"buildId": build_id, "status": "complete"})
+                await emit(state, "build:status", {"buildId": build_id, "status": "complete"})
             if gap is not None:
                 await asyncio.sleep(gap)
 
@@ -259,33 +260,33 @@ class Orders:
                     "level": "error" if sent % 1000 == 0 else "info",
                     "message": f"LogCook: Display: Cooking package {sent} of a big game",
                 }
-                await emit(self._book, "build:log", line)
+                await emit(self._state, "build:log", line)
             await asyncio.sleep(0.01)
 
-    def _later(self, work: Any) -> None:
+    def _start_task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 async def serve() -> None:
-    """Serve until the process that started this one closes our standard input."""
-    book = Book()
-    orders = Orders(book)
+    """Serve until the parent process closes the standard input."""
+    state = State()
+    commands = Commands(state)
 
-    async def order(request: web.Request) -> web.Response:
-        wanted = getattr(orders, request.match_info["order"])
-        return web.json_response(await wanted(**await request.json()))
+    async def command(request: web.Request) -> web.Response:
+        handler = getattr(commands, request.match_info["command"])
+        return web.json_response(await handler(**await request.json()))
 
     app = web.Application(client_max_size=2**24)
-    app[BOOK] = book
+    app[STATE] = state
     app.add_routes(
         [
-            web.get("/builds", many),
-            web.get("/builds/{id}", one),
-            web.get("/socket.io/", live),
+            web.get("/builds", list_builds),
+            web.get("/builds/{id}", get_build),
+            web.get("/socket.io/", socketio),
             web.get("/api/v2/accounts/{account}/runs/{id}/", dbt_run),
-            web.post("/_bench/{order}", order),
+            web.post("/_bench/{command}", command),
         ]
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -1,9 +1,9 @@
-"""From a delivery to a queued run, next to Airflow's own API for asset events, in one real Airflow.
+"""Measures the time from a webhook to a queued run, compared with Airflow's asset event API.
 
     python -m tests.bench.webhooks [trials]
 
-Both ways take turns on the same asset. The time is from just before the POST to the ``queued_at``
-that Airflow notes for the run, both on this machine's clock.
+Both methods take turns on the same asset. The time is from just before the POST to the
+``queued_at`` of the run in Airflow, both on this machine's clock.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TRIALS = 25
-PATIENCE = 30.0
-PAUSE = 0.3  # so that no two events coalesce, and the scheduler's loop is met at random
+TIMEOUT = 30.0
+PAUSE = 0.3  # no two events coalesce, and posts are spread over the scheduler's loop
 
 
 def main(trials: int) -> None:
-    """Print the percentiles of each way, and what the medians make of each other."""
+    """Print the percentiles of each method, and the ratio of the medians."""
     with Sandbox(default=Plan(outcome="stays_pending")) as sandbox:
         setting = sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
         folder = Path(tempfile.mkdtemp(prefix="buildpixel-bench-"))
@@ -46,7 +46,7 @@ def main(trials: int) -> None:
 
 
 class Bench:
-    """The two ways, and a clock."""
+    """The two methods, and their measurement."""
 
     def __init__(self, airflow: Airflow, sandbox: Sandbox, setting: dict[str, Any]) -> None:
         self._airflow, self._sandbox, self._setting = airflow, sandbox, setting
@@ -55,25 +55,25 @@ class Bench:
         self._asset_id = next(asset["id"] for asset in assets if asset["uri"] == uri)
 
     def run(self, trials: int) -> None:
-        """Let the ways take turns; the first turn warms up."""
-        ways: dict[str, Callable[[], None]] = {"webhook": self._webhook, "asset API": self._api}
-        took: dict[str, list[float]] = {"run per build": [], **{name: [] for name in ways}}
-        posts: dict[str, list[float]] = {name: [] for name in ways}
+        """Run the methods in turn; the first turn is a warm-up."""
+        methods: dict[str, Callable[[], None]] = {"webhook": self._webhook, "asset API": self._api}
+        durations: dict[str, list[float]] = {"run per build": [], **{name: [] for name in methods}}
+        posts: dict[str, list[float]] = {name: [] for name in methods}
         for trial in range(trials + 1):
-            for name, way in ways.items():
-                begun, before = time.time(), self._newest("on_asset")
-                way()
-                posts[name].append(time.time() - begun)
-                took[name].append(self._queued("on_asset", before) - begun)
+            for name, method in methods.items():
+                started_at, before = time.time(), self._newest("on_asset")
+                method()
+                posts[name].append(time.time() - started_at)
+                durations[name].append(self._queued("on_asset", before) - started_at)
                 if name == "webhook":
-                    took["run per build"].append(self._queued("each_build", None) - begun)
+                    durations["run per build"].append(self._queued("each_build", None) - started_at)
                 time.sleep(PAUSE + trial % 7 / 10)
-        for name, values in took.items():
-            print(_line(f"POST to queued run, {name}", values[1:]))  # its product
+        for name, values in durations.items():
+            print(_line(f"POST to queued run, {name}", values[1:]))  # noqa: T201  # its output
         for name, values in posts.items():
-            print(_line(f"POST alone, {name}", values[1:]))  # its product
-        ratio = median(took["webhook"][1:]) / median(took["asset API"][1:])
-        print(f"webhook / asset API, medians: {ratio:.2f}")  # its product
+            print(_line(f"POST alone, {name}", values[1:]))  # noqa: T201  # its output
+        ratio = median(durations["webhook"][1:]) / median(durations["asset API"][1:])
+        print(f"webhook / asset API, medians: {ratio:.2f}")  # noqa: T201  # its output
 
     def _webhook(self) -> None:
         build_id = self._sandbox.push(self._setting["id"])
@@ -81,9 +81,9 @@ class Bench:
         body = envelope(build_id, "complete")
         headers = {"X-BuildPixel-Signature": signature(body), "Content-Type": "application/json"}
         url = f"{self._airflow.url}/buildpixel/webhooks/bp"
-        request = urllib.request.Request(url, body, headers)  # our own server
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # as above
-            assert json.load(answer)["outcome"] == "taken"
+        request = urllib.request.Request(url, body, headers)  # noqa: S310  # our own server
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310  # as above
+            assert json.load(response)["outcome"] == "accepted"
 
     def _api(self) -> None:
         body = {"asset_id": self._asset_id, "extra": {}}
@@ -95,7 +95,7 @@ class Bench:
 
     def _queued(self, dag_id: str, before: dict[str, Any] | None) -> float:
         known = before["dag_run_id"] if before else None
-        until = time.time() + PATIENCE
+        until = time.time() + TIMEOUT
         while time.time() < until:
             run = self._newest(dag_id)
             if run is not None and run["dag_run_id"] != known:

@@ -1,66 +1,50 @@
-"""The random life of a dispatch, as a hypothesis state machine over :class:`World`."""
-
-# the name of a rule says what happens
+"""Random lives of a dispatch, as a hypothesis state machine over :class:`World`."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.builds.dispatch_world import AUTOMATIC, FATES, QUICK, STRANGERS, World
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from tests.builds.dispatch_world import AUTOMATIC, FATES, OTHERS, QUICK_FATES, World
 
 
-class Dispatching(RuleBasedStateMachine):
+class RandomDispatch(RuleBasedStateMachine):
     """Whatever happens, the task keeps the promises that :class:`World` checks."""
 
-    modules: tuple[ModuleType, ModuleType]
-
     @initialize(token=st.booleans(), earlier=st.booleans())
-    def begins(self, *, token: bool, earlier: bool) -> None:
-        self.world = World(*self.modules, token=token)
+    def begin(self, *, token: bool, earlier: bool) -> None:
+        self.world = World(token=token)
         if earlier:
-            self.world.make("user:them")
+            self.world.create_build("user:them")
             self.world.advance(100.0)
 
     @rule(fates=st.lists(st.sampled_from(sorted(FATES)), max_size=3))
-    def tries(self, fates: list[str]) -> None:
+    def retry(self, fates: list[str]) -> None:
         self.world.fates.extend(fates)
-        self.world.retries()
+        self.world.retry()
 
-    @rule(fate=st.sampled_from(QUICK))
-    def dies(self, fate: str) -> None:
+    @rule(fate=st.sampled_from(QUICK_FATES))
+    def kill_worker(self, fate: str) -> None:
         self.world.fates.appendleft(fate)
-        self.world.dies_after = 1
-        self.world.retries()
-        self.world.dies_after = None
+        self.world.retry_and_kill()
 
-    @rule(stranger=st.sampled_from(STRANGERS), seconds=st.sampled_from((0.0, 1.0, 12.0, 40.0)))
-    def others_build(self, stranger: str, seconds: float) -> None:
-        if self.world.token or stranger in AUTOMATIC:
-            self.world.plan(seconds, lambda: self.world.make(stranger))
+    @rule(triggered_by=st.sampled_from(OTHERS), seconds=st.sampled_from((0.0, 1.0, 12.0, 40.0)))
+    def others_build(self, triggered_by: str, seconds: float) -> None:
+        if self.world.token or triggered_by in AUTOMATIC:
+            self.world.call_later(seconds, lambda: self.world.create_build(triggered_by))
 
     @rule(status=st.sampled_from(("complete", "failed", "failed")))
-    def concludes(self, status: str) -> None:
-        self.world.concludes(status)
+    def finish(self, status: str) -> None:
+        self.world.finish(status)
 
     @rule()
-    def clears(self) -> None:
-        self.world.clears()
+    def clear(self) -> None:
+        self.world.clear()
 
     @rule(lag=st.sampled_from((0.0, 3.0, 8.0)))
-    def lags(self, lag: float) -> None:
-        self.world.lag = lag
+    def delay_lists(self, lag: float) -> None:
+        self.world.list_lag = lag
 
     @rule(seconds=st.sampled_from((1.0, 20.0, 300.0)))
-    def passes(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
-
-
-def dispatching(dispatch: ModuleType, record: ModuleType) -> type[Dispatching]:
-    """Give the machine for ``core.dispatch`` and ``core.intent``, or for mutants of them."""
-    return type("DispatchingFor", (Dispatching,), {"modules": (dispatch, record)})

@@ -1,4 +1,4 @@
-"""BuildPixel as a dispatch meets it: stale lists, lost answers, other people's builds."""
+"""A simulated BuildPixel and one task that dispatches: stale lists, lost answers, other builds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api.model import Build, BuildSetting, Status
+from airflow_provider_buildpixel.builds.dispatch import DispatchMachine, SearchAfter, Started
+from airflow_provider_buildpixel.builds.record import (
+    Adopt,
+    CheckBuild,
+    DispatchRecord,
+    SearchBuild,
+    builds_of_request,
+    decide_about_build,
+    decide_from_record,
+    possible_builds_of_request,
+)
+from airflow_provider_buildpixel.builds.request import BuildRequest
 from airflow_provider_buildpixel.exceptions import (
     BuildPixelError,
     DispatchUncertain,
@@ -22,22 +34,22 @@ from airflow_provider_buildpixel.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
 SETTING = BuildSetting("setting", "Win64", "Shipping", "main")
-OURS = "api_token:ours"
+REQUEST = BuildRequest("project", "setting")
+OUR_TOKEN = "api_token:ours"
 AUTOMATIC = ("push:c0ffee", "cron")
-OTHER_TOKEN = "api_token:theirs"  # a name
-STRANGERS = (*AUTOMATIC, "user:them", OTHER_TOKEN)
-"""Other makers of builds; people and tokens can be told from ours once ours is known."""
+OTHER_TOKEN = "api_token:theirs"
+OTHERS = (*AUTOMATIC, "user:them", OTHER_TOKEN)
+"""Others that start builds; users and tokens can be told from our token once it is known."""
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of one trigger request.
+    """What happens to one trigger request.
 
-    :param runs_after: seconds until the server makes the build, None for never.
-    :param error: what the client sees instead of the answer.
+    :param runs_after: seconds until the server creates the build, None for never.
+    :param error: what the client gets instead of the answer.
     """
 
     runs_after: float | None
@@ -58,17 +70,17 @@ FATES = {
     "429": Fate(None, RateLimited("slower", wait=1.0)),
     "400": Fate(None, InvalidRequest("no", status_code=400)),
 }
-QUICK = tuple(name for name, fate in FATES.items() if (fate.runs_after or 0.0) < 30.0)
-"""Fates that the next try's look outlasts; a worker that died cannot say that one is open."""
+QUICK_FATES = tuple(name for name, fate in FATES.items() if (fate.runs_after or 0.0) < 30.0)
+"""Requests whose build the search of the next try finds; a killed worker stores no error."""
 
 
-class WorkerDied(Exception):
-    """The process is gone; only what was stored is left."""
+class WorkerKilled(Exception):
+    """The process is gone; only the stored record is left."""
 
 
 @dataclass
-class Made:
-    """A build that one of our requests made."""
+class OwnBuild:
+    """A build that one of the task's requests started."""
 
     build_id: str
     requested_at: float
@@ -78,34 +90,31 @@ class Made:
 class World:
     """One task and the builds of its kind. Every broken promise is an AssertionError."""
 
-    def __init__(self, dispatch: ModuleType, record: ModuleType, *, token: bool = True) -> None:
-        self.machine: Any = dispatch
-        self.memory: Any = record
-        self.read_requested = self.memory.BuildRequest("project", "setting")
-        self.token = OURS if token else None
+    def __init__(self, *, token: bool = True) -> None:
+        self.token = OUR_TOKEN if token else None
         self.now = 1_000_000.0
         self.order = count()
-        self.plans: list[tuple[float, int, Callable[[], object]]] = []
+        self.schedule: list[tuple[float, int, Callable[[], object]]] = []
         self.builds: dict[str, Build] = {}
-        self.made: list[Made] = []
-        self.failures: dict[str, float] = {}
-        self.lag = 0.0
+        self.own_builds: list[OwnBuild] = []
+        self.failed_at: dict[str, float] = {}
+        self.list_lag = 0.0
         # The task.
-        self.stored: Any = None
+        self.stored: dict[str, Any] | None = None
         self.clear_count = 0
         self.fates: deque[str] = deque()
-        self.dies_after: int | None = None
-        self.holds: str | None = None
-        self.finished = self.succeeded = False
-        self.wants_new = True
+        self.is_killed_by_request = False
+        self.build_id: str | None = None
+        self.is_finished = self.has_succeeded = False
+        self.needs_new_build = True
 
     # The service.
 
-    def make(self, triggered_by: str) -> str:
-        """Make a build; live ones of the kind are superseded."""
+    def create_build(self, triggered_by: str) -> str:
+        """Create a build; it supersedes the live builds."""
         for build in list(self.builds.values()):
             if not build.status.terminal:
-                self.end(build.id, "superseded")
+                self.end_build(build.id, "superseded")
         build_id = f"{next(self.order):024d}"
         self.builds[build_id] = Build(
             build_id,
@@ -120,159 +129,165 @@ class World:
         )
         return build_id
 
-    def make_ours(self, requested_at: float, clear_count: int) -> str:
-        """Make the build of a request, which must not repeat one that already made its own."""
-        for earlier in self.made:
-            over = self.failures.get(earlier.build_id, self.now + 1) <= requested_at
-            assert over or earlier.clear_count != clear_count, "two requests made a build"
-        build_id = self.make(OURS)
-        self.made.append(Made(build_id, requested_at, clear_count))
+    def create_own_build(self, requested_at: float, clear_count: int) -> str:
+        """Create the build of a request, which must not repeat a request that has a build."""
+        for earlier in self.own_builds:
+            has_failed = self.failed_at.get(earlier.build_id, self.now + 1) <= requested_at
+            assert has_failed or earlier.clear_count != clear_count, "two requests made a build"
+        build_id = self.create_build(OUR_TOKEN)
+        self.own_builds.append(OwnBuild(build_id, requested_at, clear_count))
         return build_id
 
-    def end(self, build_id: str, status: str) -> None:
+    def end_build(self, build_id: str, status: str) -> None:
         """End a build."""
-        build = self.builds[build_id]
-        self.builds[build_id] = Build(**{**build.__dict__, "status": Status(status)})
+        self.builds[build_id] = replace(self.builds[build_id], status=Status(status))
         if status == "failed":
-            self.failures[build_id] = self.now
+            self.failed_at[build_id] = self.now
 
-    def plan(self, seconds: float, action: Callable[[], object]) -> None:
-        """Let something happen later."""
-        heapq.heappush(self.plans, (self.now + seconds, next(self.order), action))
+    def call_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Schedule an action."""
+        heapq.heappush(self.schedule, (self.now + seconds, next(self.order), action))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and what was planned happen."""
+        """Let time pass, and run the actions that are due."""
         until = self.now + seconds
-        while self.plans and self.plans[0][0] <= until:
-            self.now, _, action = heapq.heappop(self.plans)
+        while self.schedule and self.schedule[0][0] <= until:
+            self.now, _, action = heapq.heappop(self.schedule)
             action()
         self.now = until
 
-    def listed(self) -> list[Build]:
-        """Give the list of builds as it was a while ago."""
-        seen = self.now - self.lag
+    def listed_builds(self) -> list[Build]:
+        """Return the list of builds, which may be stale."""
+        listed_at = self.now - self.list_lag
         return [
             build
             for build in self.builds.values()
-            if build.created_at and build.created_at.timestamp() <= seen
+            if build.created_at and build.created_at.timestamp() <= listed_at
         ]
 
     # The task.
 
-    def attempt(self) -> None:
-        """Run one try of the task as far as its build is known, or to its failure."""
-        self.holds = None
+    def run_task(self) -> None:
+        """Run one try of the task until its build is known, or until the try fails."""
+        self.build_id = None
         try:
-            self.holds = self.goes_on()
+            self.build_id = self.continue_or_start()
         except DispatchUncertain:
-            # What a user clears after having looked at the dashboard starts afresh.
-            self.keep(replace(self.record, concluded=True))
+            # A user who clears the task after a look at the dashboard gets a new build.
+            self.store(replace(self.record, task_finished=True))
             return
-        except (WorkerDied, BuildPixelError):
+        except (WorkerKilled, BuildPixelError):
             return
-        assert self.holds in {made.build_id for made in self.made}, "adopted a stranger's build"
-        self.keep(self.record.started(self.holds, self.now))
+        own = {build.build_id for build in self.own_builds}
+        assert self.build_id in own, "adopted a build of others"
+        self.store(self.record.with_build(self.build_id, self.now))
 
-    def keep(self, record: Any) -> None:
-        """Store the intent, under the generation of this try."""
+    def store(self, record: DispatchRecord) -> None:
+        """Store the record with the clear count of this try."""
         self.stored = replace(record, clear_count=self.clear_count).to_json()
 
+    def load(self) -> DispatchRecord | None:
+        """Return what the task has stored, as a later process reads it."""
+        return DispatchRecord.from_json(self.stored)
+
     @property
-    def record(self) -> Any:
-        """What the task has stored, as a later process reads it."""
-        return self.memory.DispatchRecord.from_json(self.stored)
+    def record(self) -> DispatchRecord:
+        """What the task has stored; it must have stored something."""
+        record = self.load()
+        assert record is not None, "nothing was stored"
+        return record
 
-    def goes_on(self) -> str:
-        """Go on with what earlier tries left, or start afresh; give the build's id."""
-        record = self.record
-        step = self.memory.decide_from_record(record, self.read_requested, self.clear_count)
-        kind = type(step).__name__
-        if kind == "Search":
-            return self.dispatches(record, searching=True)
-        if kind == "Recheck":
+    def continue_or_start(self) -> str:
+        """Continue with what earlier tries stored, or start a build; return the build's id."""
+        record = self.load()
+        step = decide_from_record(record, REQUEST, self.clear_count)
+        if isinstance(step, SearchBuild):
+            return self.dispatch(self.record, search_first=True)
+        if isinstance(step, CheckBuild):
             stored = self.builds.get(step.build_id)
-            found = self.memory.decide_about_build(stored, record, self.clear_count)
-            if type(found).__name__ == "Adopt":
-                assert not self.wants_new, "goes on with a build that is over and done with"
-                return str(found.build.id)
-        return self.starts_afresh(record)
+            decision = decide_about_build(stored, self.record, self.clear_count)
+            if isinstance(decision, Adopt):
+                assert not self.needs_new_build, "continues with a build that is over"
+                return decision.build.id
+        return self.start_build(record)
 
-    def starts_afresh(self, earlier: Any) -> str:
-        """Take a snapshot, store what is about to be asked, and ask."""
-        known = [build.id for build in self.listed()] + [earlier.build_id or "" if earlier else ""]
-        record = self.memory.DispatchRecord(
-            self.read_requested, requested_at=self.now, newest=max(known)
-        )
-        self.keep(record)
-        return self.dispatches(record, searching=False)
+    def start_build(self, earlier: DispatchRecord | None) -> str:
+        """Take a snapshot, store the request, and send it."""
+        known = [build.id for build in self.listed_builds()]
+        known += [earlier.build_id or "" if earlier else ""]
+        record = DispatchRecord(REQUEST, requested_at=self.now, newest_id=max(known))
+        self.store(record)
+        return self.dispatch(record, search_first=False)
 
-    def dispatches(self, record: Any, *, searching: bool) -> str:
-        """Drive the machine."""
-        machine = self.machine.DispatchMachine(searching=searching)
-        requests = 0
+    def dispatch(self, record: DispatchRecord, *, search_first: bool) -> str:
+        """Do what the machine decides until the build is known."""
+        machine = DispatchMachine(search_first=search_first)
+        requests = searches = 0
         while True:
-            wish = machine.next_action()
-            kind = type(wish).__name__
-            if kind == "Started":
-                return str(wish.build_id)
-            if kind == "Request":
-                requests += 1
-                assert requests <= 2, "asks again and again"
-                self.request(machine)
+            action = machine.next_action()
+            if isinstance(action, Started):
+                return action.build_id
+            if isinstance(action, SearchAfter):
+                searches += 1
+                assert searches <= 20, "searches without end"
+                self.search(machine, record, action.pause)
             else:
-                self.advance(wish.pause)
-                builds = self.listed()
-                before = record.before
-                machine.on_search(
-                    self.memory.builds_of_request(
-                        builds, self.read_requested, SETTING, before, self.token
-                    ),
-                    self.memory.possible_builds_of_request(
-                        builds, self.read_requested, SETTING, before, self.token
-                    ),
-                )
+                requests += 1
+                assert requests <= 2, "sends without end"
+                self.send_request(machine)
 
-    def request(self, machine: Any) -> None:
+    def search(self, machine: DispatchMachine, record: DispatchRecord, pause: float) -> None:
+        """Search the lists for the request's build."""
+        self.advance(pause)
+        facts = self.listed_builds(), REQUEST, SETTING, record.snapshot, self.token
+        machine.on_search(builds_of_request(*facts), possible_builds_of_request(*facts))
+
+    def send_request(self, machine: DispatchMachine) -> None:
         """Send one trigger request."""
         fate = FATES[self.fates.popleft() if self.fates else "answered"]
-        requested_at, clear_count, build_id = self.now, self.clear_count, None
-        self.wants_new = False
+        requested_at, clear_count, build_id = self.now, self.clear_count, ""
+        self.needs_new_build = False
         if fate.runs_after == 0.0:
-            build_id = self.make_ours(requested_at, clear_count)
+            build_id = self.create_own_build(requested_at, clear_count)
         elif fate.runs_after:
-            self.plan(fate.runs_after, lambda: self.make_ours(requested_at, clear_count))
-        if self.dies_after is not None:
-            self.dies_after = None
-            raise WorkerDied
+            self.call_later(
+                fate.runs_after, lambda: self.create_own_build(requested_at, clear_count)
+            )
+        if self.is_killed_by_request:
+            raise WorkerKilled
         self.advance(0.2)
         if fate.error is not None:
             machine.on_error(fate.error)
         else:
             machine.on_started(build_id)
 
-    def concludes(self, status: str) -> None:
-        """Let the build that the task holds end, and the task take the result."""
-        if self.holds is None or self.finished:
+    def finish(self, status: str) -> None:
+        """Let the task's build end, and the task use its result."""
+        if self.build_id is None or self.is_finished:
             return
-        if not self.builds[self.holds].status.terminal:
-            self.end(self.holds, status)
-        status = self.builds[self.holds].status
-        self.keep(replace(self.record, concluded=True))
-        self.finished = True
-        self.wants_new, self.succeeded = status == "failed", status.succeeded
+        if not self.builds[self.build_id].status.terminal:
+            self.end_build(self.build_id, status)
+        ended = self.builds[self.build_id].status
+        self.store(replace(self.record, task_finished=True))
+        self.is_finished = True
+        self.needs_new_build, self.has_succeeded = ended == "failed", ended.succeeded
 
-    def retries(self) -> None:
+    def retry(self) -> None:
         """Run the task again, unless it has succeeded."""
-        if self.succeeded:
-            return
-        self.finished = False
-        self.attempt()
+        if not self.has_succeeded:
+            self.is_finished = False
+            self.run_task()
 
-    def clears(self) -> None:
+    def retry_and_kill(self) -> None:
+        """Run the task again, and kill its worker when it sends a request."""
+        self.is_killed_by_request = True
+        self.retry()
+        self.is_killed_by_request = False
+
+    def clear(self) -> None:
         """Let a user clear the task, which runs again."""
-        self.advance(60.0)  # a user is slower than a request that is still under way
-        over = self.finished
+        self.advance(60.0)  # a user is slower than a request that is still running
         self.clear_count += 1
-        self.finished = self.succeeded = False
-        self.wants_new = self.wants_new or over
-        self.attempt()
+        self.needs_new_build = self.needs_new_build or self.is_finished
+        self.is_finished = self.has_succeeded = False
+        self.run_task()

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     )
 
 SETTING = BuildSetting("s", "Win64", "Shipping", "main")
-ASKED = BuildRequest("p", "s")
+REQUEST = BuildRequest("p", "s")
 
 
 def build(identity: str, status: str = "running", branch: str = "main") -> Build:
-    """Make a build of the kind."""
+    """Return a build of the kind that is requested."""
     return Build(
         identity,
         Status(status),
@@ -55,7 +55,7 @@ def build(identity: str, status: str = "running", branch: str = "main") -> Build
 
 
 def test_in_flight() -> None:
-    """Live are the builds of the kind that have not ended, newest first."""
+    """Builds of the same kind that have not ended are in flight, newest first."""
     builds = [
         build("b1"),
         build("b3", "made-up"),
@@ -63,7 +63,7 @@ def test_in_flight() -> None:
         build("b4", "failed"),
         build("b5", branch="other"),
     ]
-    assert [live.id for live in in_flight(builds, ASKED, SETTING)] == ["b3", "b2", "b1"]
+    assert [live.id for live in in_flight(builds, REQUEST, SETTING)] == ["b3", "b2", "b1"]
     other = BuildRequest("p", "s", branch="other")
     assert [live.id for live in in_flight(builds, other, SETTING)] == ["b5"]
 
@@ -74,10 +74,10 @@ LIVE = (build("b2"), build("b1"))
 @pytest.mark.parametrize(
     ("live", "build_request", "policy", "expected"),
     [
-        ((), ASKED, "fail", TriggerBuild()),
-        (LIVE, ASKED, "supersede", TriggerBuild(LIVE)),
-        (LIVE, ASKED, "wait", WaitFor(LIVE[0])),
-        (LIVE, ASKED, "adopt", Adopt(LIVE[0])),
+        ((), REQUEST, "fail", TriggerBuild()),
+        (LIVE, REQUEST, "supersede", TriggerBuild(LIVE)),
+        (LIVE, REQUEST, "wait", WaitFor(LIVE[0])),
+        (LIVE, REQUEST, "adopt", Adopt(LIVE[0])),
         (LIVE, BuildRequest("p", "s", commit="abc"), "adopt", Adopt(LIVE[0])),
         (LIVE, BuildRequest("p", "s", commit="def"), "adopt", TriggerBuild(LIVE)),
         (LIVE, BuildRequest("p", "s", changelist="7"), "adopt", Adopt(LIVE[0])),
@@ -86,15 +86,15 @@ LIVE = (build("b2"), build("b1"))
         (LIVE, BuildRequest("p", "s", branch="refs/heads/main"), "adopt", Adopt(LIVE[0])),
     ],
 )
-def test_about_live(
+def test_decide_in_flight(
     live: tuple[Build, ...], build_request: BuildRequest, policy: str, expected: object
 ) -> None:
-    """The policy decides about live builds; adopted is only what was asked for."""
+    """The policy decides about live builds; only a build that matches the request is adopted."""
     assert decide_in_flight(live, build_request, SETTING, policy) == expected
 
 
 def test_an_unknown_commit_is_not_adopted() -> None:
-    """A live build that does not tell its commit is not taken for the one that was asked for."""
+    """A live build that does not report its commit is not adopted for a requested commit."""
     live = (Build("b", Status("pending")),)
     assert decide_in_flight(
         live, BuildRequest("p", "s", commit="abc"), SETTING, "adopt"
@@ -102,13 +102,13 @@ def test_an_unknown_commit_is_not_adopted() -> None:
     assert decide_in_flight(
         live, BuildRequest("p", "s", changelist="7"), SETTING, "adopt"
     ) == TriggerBuild(live)
-    assert decide_in_flight(live, ASKED, SETTING, "adopt") == Adopt(live[0])
+    assert decide_in_flight(live, REQUEST, SETTING, "adopt") == Adopt(live[0])
 
 
-def test_a_build_in_flight_is_an_error_where_that_is_asked() -> None:
-    """The policy fail names the build that stands in the way."""
+def test_a_build_in_flight_is_an_error_with_policy_fail() -> None:
+    """With the policy fail, the error names the live build."""
     with pytest.raises(BuildInFlight, match=r"b2.*push:c") as caught:
-        decide_in_flight(LIVE, ASKED, SETTING, "fail")
+        decide_in_flight(LIVE, REQUEST, SETTING, "fail")
     assert caught.value.build == LIVE[0]
 
 
@@ -125,13 +125,13 @@ def test_a_build_in_flight_is_an_error_where_that_is_asked() -> None:
         (InvalidRequest("x", status_code=400), False),
     ],
 )
-def test_uncertain(error: BuildPixelError, *, expected: bool) -> None:
-    """A request may have run unless it was refused or never left."""
+def test_may_have_run(error: BuildPixelError, *, expected: bool) -> None:
+    """A request may have run unless it was refused or was never sent."""
     assert may_have_run(error) is expected
 
 
 def test_a_dispatch_that_is_answered() -> None:
-    """The plain way is one request."""
+    """An answered request is sent once."""
     machine = DispatchMachine()
     assert machine.next_action() == SendRequest()
     machine.on_started("b")
@@ -139,7 +139,7 @@ def test_a_dispatch_that_is_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "again"),
+    ("error", "is_repeated"),
     [
         (Unreachable("x"), True),
         (Unreachable("x", timed_out=True), False),
@@ -150,31 +150,31 @@ def test_a_dispatch_that_is_answered() -> None:
         (UnexpectedAnswer("x", status_code=202), False),
     ],
 )
-def test_a_lost_answer(error: BuildPixelError, *, again: bool) -> None:
-    """After a lost answer all looks come first, and a request only if the first is surely over."""
+def test_a_lost_answer(error: BuildPixelError, *, is_repeated: bool) -> None:
+    """After a lost answer come all searches, then a request only if the first is surely over."""
     machine = DispatchMachine()
     machine.on_error(error)
     for pause in SEARCH_PAUSES[:-1]:
         assert machine.next_action() == SearchAfter(pause)
         machine.on_search(())
     assert machine.next_action() == SearchAfter(SEARCH_PAUSES[-1])
-    if again:
+    if is_repeated:
         machine.on_search(())
         assert machine.next_action() == SendRequest()
     else:
-        with pytest.raises(DispatchUncertain, match="no build of it can be seen"):
+        with pytest.raises(DispatchUncertain, match="no build of it is listed"):
             machine.on_search(())
 
 
-def test_a_build_that_a_look_finds() -> None:
-    """The one build that a look finds is the request's."""
-    machine = DispatchMachine(searching=True)
+def test_a_build_that_a_search_finds() -> None:
+    """The only build that a search finds is the request's build."""
+    machine = DispatchMachine(search_first=True)
     machine.on_search(())
     machine.on_search((build("b1"),))
     assert machine.next_action() == Started("b1")
 
 
 def test_a_refused_request_is_raised() -> None:
-    """A refusal says that nothing was started, and is no reason to look."""
+    """A refusal means that no build was started, so it is raised without a search."""
     with pytest.raises(InvalidRequest):
         DispatchMachine().on_error(InvalidRequest("x", status_code=400))

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from airflow_provider_buildpixel.builds import dispatch, record
+from airflow_provider_buildpixel.builds import dispatch, record, request
 from tests import mutants
-from tests.builds.dispatch_machine import dispatching
+from tests.builds import dispatch_world, test_dispatch, test_dispatch_rules, test_record
+from tests.builds.dispatch_machine import RandomDispatch
 from tests.builds.dispatch_scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
+    from collections.abc import Callable, Iterable
+    from types import FunctionType
+
+    from airflow_provider_buildpixel.api.model import Build
 
 SETTINGS = settings(
     max_examples=200,
@@ -23,35 +26,78 @@ SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-MUTANTS = [
-    *((mutant, mutant.of(dispatch), record) for mutant in mutants.DISPATCH),
-    *((mutant, dispatch, mutant.of(record)) for mutant in mutants.INTENT),
+CHECKS = [
+    *SCENARIOS,
+    *mutants.unit_checks(test_dispatch),
+    *mutants.unit_checks(test_dispatch_rules),
+    *mutants.unit_checks(test_record),
+]
+FUNCTIONS = [
+    *mutants.functions_of(dispatch.DispatchMachine),
+    *mutants.functions_of(dispatch),
+    *mutants.functions_of(record.Snapshot),
+    *mutants.functions_of(record),
+    request.BuildRequest.matches,
+    request.BuildRequest.may_match,
+    request.BuildRequest._same_setting,
+    request.same_commit,
+    request.same_branch,
+    request.may_be_same_branch,
 ]
 
 
+def take_the_first_of_many(
+    on_search: Any,
+    machine: dispatch.DispatchMachine,
+    candidates: tuple[Build, ...],
+    possible: Iterable[Build] = (),
+) -> None:
+    on_search(machine, candidates[:1], possible)
+
+
+def start_instead_of_a_search(decide: Any, *args: object) -> object:
+    step = decide(*args)
+    return record.NewBuild() if isinstance(step, record.SearchBuild) else step
+
+
+HAND_MADE = (
+    (dispatch.DispatchMachine, dispatch.DispatchMachine.on_search, take_the_first_of_many),
+    (dispatch_world, record.decide_from_record, start_instead_of_a_search),
+)
+
+
 def test_a_task_starts_its_build_exactly_once() -> None:
-    """No order of lost answers, retries, clears and strangers makes a second build of a task."""
-    run_state_machine_as_test(dispatching(dispatch, record), settings=SETTINGS)
+    """No order of lost answers, retries, clears and other builds makes a second build of a task."""
+    run_state_machine_as_test(RandomDispatch, settings=SETTINGS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
-def test_one_life_of_a_dispatch(scenario: Callable[[ModuleType, ModuleType], None]) -> None:
+def test_scenario(scenario: Callable[[], None]) -> None:
     """The dispatch keeps the promise that the scenario is named for."""
-    scenario(dispatch, record)
+    scenario()
+
+
+def random_dispatch() -> None:
+    """Run the same random steps each time."""
+    run_state_machine_as_test(
+        RandomDispatch, settings=settings(SETTINGS, phases=[Phase.generate], derandomize=True)
+    )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: str(function.__qualname__))
+def test_mutants_of_the_dispatch_are_noticed(function: FunctionType) -> None:
+    """With any change of the dispatch, a promise is broken."""
+    mutants.check(function, CHECKS, random_dispatch, {})
 
 
 @pytest.mark.parametrize(
-    ("of_dispatch", "of_intent"),
-    [pytest.param(one, two, id=mutant.name) for mutant, one, two in MUTANTS],
+    ("owner", "function", "wrapper"),
+    HAND_MADE,
+    ids=lambda value: getattr(value, "__qualname__", str(value)),
 )
-def test_a_mistake_in_the_dispatch_is_noticed(
-    of_dispatch: ModuleType, of_intent: ModuleType
+def test_hand_made_mutants_are_noticed(
+    owner: object, function: FunctionType, wrapper: Callable[..., object]
 ) -> None:
-    """With this mistake in it, the dispatch breaks a promise."""
-    with pytest.raises((AssertionError, pytest.fail.Exception)):  # either may notice
-        for scenario in SCENARIOS:
-            scenario(of_dispatch, of_intent)
-        run_state_machine_as_test(
-            dispatching(of_dispatch, of_intent),
-            settings=settings(SETTINGS, phases=[Phase.generate], derandomize=True),
-        )
+    """Likewise mistakes that are more than one changed expression."""
+    with mutants.wrapped(owner, function, wrapper):
+        assert any(map(mutants.is_noticed_by, CHECKS))

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_buildpixel.builds.failure_cause import is_permanent_cause, known_cause
 from airflow_provider_buildpixel.builds.logs import (
     LEVELS,
     MAX_ERRORS,
     LogLine,
     LogSummary,
     LogTail,
-    cause_of,
-    is_permanent_cause,
     recent_lines,
 )
 from tests.strategies import EXAMPLES, JSON, OBJECTS
@@ -24,18 +23,18 @@ AT = "2026-05-10T14:23:45.123Z"
 @EXAMPLES
 @given(JSON | OBJECTS)
 def test_any_json_is_a_line_or_none(data: Any) -> None:
-    """Whatever a line looks like, it is read or ignored, and can be shown and noted."""
+    """Any JSON value is parsed or ignored as a line, and a parsed line can be shown and added."""
     line = LogLine.from_json(data)
     assert line is None or line.level in LEVELS
     if line is not None:
-        LogSummary.of([line])
-        assert isinstance(line.shown, str)
+        LogSummary.from_lines([line])
+        assert isinstance(line.display_text, str)
 
 
 @EXAMPLES
 @given(OBJECTS)
 def test_any_build_has_lines_or_none(raw: dict[str, Any]) -> None:
-    """Whatever a build holds, its log lines are found or there are none."""
+    """Any build object has log lines or none, and reading them raises nothing."""
     assert all(isinstance(line, LogLine) for line in recent_lines(raw))
 
 
@@ -57,7 +56,7 @@ def test_any_build_has_lines_or_none(raw: dict[str, Any]) -> None:
     ],
 )
 def test_a_line(data: Any, expected: LogLine | None) -> None:
-    """A line is read from an object or a text, with its time and level where it has them."""
+    """A line is parsed from an object or a text, with its time and level where it has them."""
     assert LogLine.from_json(data) == expected
 
 
@@ -73,17 +72,17 @@ def test_a_line(data: Any, expected: LogLine | None) -> None:
         pytest.param({"log": {"1": {"2": {"3": {"lines": ["a"]}}}}}, [], id="too-deep"),
         pytest.param({"logUrl": "https://x/y"}, [], id="url"),
         pytest.param({"logLevel": "info", "logs": ["a"]}, ["a"], id="level-first"),
-        pytest.param({"changelog": "Mend it", "logs": ["a", "b"]}, ["a", "b"], id="richest"),
+        pytest.param({"changelog": "Fix it", "logs": ["a", "b"]}, ["a", "b"], id="richest"),
         pytest.param({"logs": None, "output": ["a"]}, [], id="none"),
     ],
 )
 def test_recent_lines(raw: dict[str, Any], expected: list[str]) -> None:
-    """The recent lines are found in every reasonable field and shape."""
+    """The recent lines are found in every accepted field and form."""
     assert [line.message for line in recent_lines(raw)] == expected
 
 
 def lines(*texts: str, timed: bool = True) -> list[LogLine]:
-    """Make lines, each with its own time or without one."""
+    """Return lines, each with its own time or without one."""
     return [
         LogLine(text, timestamp=f"2026-05-10T14:23:{number:02d}Z" if timed else None)
         for number, text in enumerate(texts)
@@ -91,8 +90,8 @@ def lines(*texts: str, timed: bool = True) -> list[LogLine]:
 
 
 @pytest.mark.parametrize("timed", [True, False], ids=["rest-with-times", "rest-without"])
-def test_feed_and_rest_overlap(*, timed: bool) -> None:
-    """A line that both sources bring is given once, whether REST tells its time or not."""
+def test_live_and_rest_lines_overlap(*, timed: bool) -> None:
+    """A line from both sources is reported once, with or without a time from REST."""
     tail = LogTail()
     assert [tail.add_live(line) for line in lines("a", "b", "c")] == [True] * 3
     assert tail.add_recent(lines("a", "b", "c", timed=timed)) == []
@@ -102,8 +101,8 @@ def test_feed_and_rest_overlap(*, timed: bool) -> None:
     assert tail.add_live(lines("a", "b", "c", "d")[3]) is (False)
 
 
-def test_the_form_of_a_time_does_not_matter() -> None:
-    """The same instant in another form is the same line."""
+def test_time_formats_are_equivalent() -> None:
+    """The same time in another format is the same line."""
     tail = LogTail()
     assert tail.add_live(LogLine("a", timestamp="2026-05-10T14:23:45Z"))
     assert not tail.add_live(LogLine("a", timestamp="2026-05-10T14:23:45.000+00:00"))
@@ -111,7 +110,7 @@ def test_the_form_of_a_time_does_not_matter() -> None:
 
 
 def test_equal_lines_without_times_are_counted() -> None:
-    """Of equal lines as many are given as the richer source has."""
+    """Of equal lines, as many are reported as the source with more of them has."""
     tail = LogTail()
     tick = LogLine("tick")
     assert len(tail.add_recent([tick, tick])) == 2
@@ -120,9 +119,9 @@ def test_equal_lines_without_times_are_counted() -> None:
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_a_long_tail_comes_once(*, timed: bool) -> None:
-    """A tail that is longer than the memory is not given again with each read."""
-    tail = LogTail(memory=50)
+def test_a_long_tail_is_reported_once(*, timed: bool) -> None:
+    """Lines beyond the limit are not reported again with each read."""
+    tail = LogTail(max_entries=50)
     many = lines(*(f"line {number}" for number in range(59)), timed=timed)
     assert len(tail.add_recent(many)) == 50
     assert tail.add_recent(many) == []
@@ -131,18 +130,18 @@ def test_a_long_tail_comes_once(*, timed: bool) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """However many lines come, so many are remembered and no more."""
-    tail = LogTail(memory=10)
+    """The number of remembered lines has an upper limit."""
+    tail = LogTail(max_entries=10)
     for number in range(100):
         assert tail.add_live(LogLine(str(number), timestamp=str(number)))
-    assert max(len(tail._timed), len(tail._heard)) == 10
+    assert max(len(tail._timestamped), len(tail._counts)) == 10
 
 
-def test_a_book() -> None:
-    """A book knows the phase, the first errors and whether the build said that it ended."""
-    book = LogSummary()
-    told = [
-        book.add(LogLine.from_json(text) or LogLine(""))
+def test_a_summary() -> None:
+    """A summary has the phase, the first errors and whether the log announced the build's end."""
+    summary = LogSummary()
+    phases = [
+        summary.add(LogLine.from_json(text) or LogLine(""))
         for text in (
             "*** COMPILING MyGame ***",
             "*** COMPILING again ***",
@@ -152,12 +151,12 @@ def test_a_book() -> None:
             "BUILD FAILED Error:",
         )
     ]
-    assert [phase for phase in told if phase] == ["compile", "cook", "stage"]
-    assert (book.phase, len(book.errors), book.ended) == ("stage", MAX_ERRORS, True)
+    assert [phase for phase in phases if phase] == ["compile", "cook", "stage"]
+    assert (summary.phase, len(summary.errors), summary.ended) == ("stage", MAX_ERRORS, True)
 
 
 @pytest.mark.parametrize(
-    ("line", "cause", "lasting"),
+    ("line", "cause", "permanent"),
     [
         ("LogPlayLevel: Error: MyGameModule.cpp(42): error C2065: x", "compile", True),
         ("LogCook: Error: Failed to cook /Game/Maps/Level3", "cook", True),
@@ -166,15 +165,15 @@ def test_a_book() -> None:
         ("something else", None, None),
     ],
 )
-def test_a_cause(line: str, cause: str | None, *, lasting: bool | None) -> None:
-    """The documented error lines name their cause."""
-    found = cause_of(["first", line])
-    assert (found and found.name, found and found.permanent) == (cause, lasting)
-    assert is_permanent_cause(cause) is bool(lasting)
+def test_a_cause(line: str, cause: str | None, *, permanent: bool | None) -> None:
+    """The documented error lines have a known cause."""
+    found = known_cause(["first", line])
+    assert (found and found.name, found and found.permanent) == (cause, permanent)
+    assert is_permanent_cause(cause) is bool(permanent)
 
 
 @EXAMPLES
 @given(st.text(max_size=200))
 def test_any_text_can_be_shown(text: str) -> None:
-    """Every line can be shown on one line."""
-    assert "\n" not in LogLine(text).shown
+    """The display text of any line has no line break."""
+    assert "\n" not in LogLine(text).display_text

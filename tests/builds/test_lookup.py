@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_buildpixel.api.model import BuildSetting, Project
 from airflow_provider_buildpixel.builds.lookup import (
-    CANDIDATES_SHOWN,
+    MAX_CANDIDATES,
     checked_project,
     find_project,
     find_setting,
@@ -37,7 +37,7 @@ PROJECTS = [
         ("", False),
     ],
 )
-def test_like_an_id(text: str, *, expected: bool) -> None:
+def test_looks_like_id(text: str, *, expected: bool) -> None:
     """An id has 24 URL-safe characters."""
     assert looks_like_id(text) is expected
 
@@ -47,27 +47,27 @@ def test_like_an_id(text: str, *, expected: bool) -> None:
     [("Game", ID), ("p2", "p2"), (ID, ID), ("A name of 24 characters.", "p6")],
 )
 def test_a_project_by_name_or_id(name: str, expected: str) -> None:
-    """A project is found by its exact name or id; an id wins over another's name."""
+    """A project is found by its exact name or id; an id takes precedence over a name."""
     assert find_project(name, PROJECTS).id == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "error", "message"),
     [
         ("Twin", InvalidRequest, r"2 BuildPixel projects .* p3 \(Twin\), p4 \(Twin\)"),
         ("game", NotFound, r"no BuildPixel project .* p2 \(Shooter\)"),
     ],
 )
-def test_no_one_project(name: str, kind: type[Exception], said: str) -> None:
-    """A name that fits none or several is refused with the candidates."""
-    with pytest.raises(kind, match=said):
+def test_no_unique_project(name: str, error: type[Exception], message: str) -> None:
+    """A name that matches no project, or several, is an error that lists the candidates."""
+    with pytest.raises(error, match=message):
         find_project(name, PROJECTS)
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "none"), (CANDIDATES_SHOWN + 2, "and 2 more")])
-def test_candidates_are_few(count: int, said: str) -> None:
-    """A list of candidates stays short, and is never empty."""
-    with pytest.raises(NotFound, match=said):
+@pytest.mark.parametrize(("count", "message"), [(0, "none"), (MAX_CANDIDATES + 2, "and 2 more")])
+def test_list_of_candidates_is_short(count: int, message: str) -> None:
+    """A list of candidates is short, and never an empty text."""
+    with pytest.raises(NotFound, match=message):
         find_project("x", [Project(str(number)) for number in range(count)])
 
 
@@ -85,7 +85,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("given", "expected"),
     [
         ({"platform": "Linux"}, "s3"),
         ({"build_type": "Development"}, "s2"),
@@ -99,30 +99,30 @@ SETTINGS = [
         ({"id": "s2", "x": None}, "s2"),
     ],
 )
-def test_a_setting_by_its_fields(wanted: dict[str, Any], expected: str) -> None:
-    """A setting is found by any of its fields, in either spelling and as templates render them."""
-    assert find_setting(wanted, SETTINGS).id == expected
+def test_a_setting_by_its_fields(given: dict[str, Any], expected: str) -> None:
+    """A setting is found by any field, in camel case or snake case, and with rendered values."""
+    assert find_setting(given, SETTINGS).id == expected
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kind", "said"),
+    ("given", "error", "message"),
     [
         ({}, InvalidRequest, "is empty"),
-        ({"branch": "main"}, InvalidRequest, "3 build settings fit branch='main'"),
-        ({"platform": "None"}, NotFound, "no build setting fits"),
-        ({"ueVersion": 5.5}, NotFound, "no build setting fits"),
-        ({"tags": ["b"]}, NotFound, "no build setting fits"),
-        ({"x": "None"}, NotFound, "no build setting fits"),
+        ({"branch": "main"}, InvalidRequest, "3 build settings match branch='main'"),
+        ({"platform": "None"}, NotFound, "no build setting matches"),
+        ({"ueVersion": 5.5}, NotFound, "no build setting matches"),
+        ({"tags": ["b"]}, NotFound, "no build setting matches"),
+        ({"x": "None"}, NotFound, "no build setting matches"),
     ],
 )
-def test_no_one_setting(wanted: dict[str, Any], kind: type[Exception], said: str) -> None:
-    """Fields that fit none or several settings are refused with the candidates."""
-    with pytest.raises(kind, match=said):
-        find_setting(wanted, SETTINGS)
+def test_no_unique_setting(given: dict[str, Any], error: type[Exception], message: str) -> None:
+    """Fields that match no setting, or several, are an error that lists the candidates."""
+    with pytest.raises(error, match=message):
+        find_setting(given, SETTINGS)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("given", "expected"),
     [
         ({"platform": "Win64"}, {"platform": "Win64"}),
         (' {"platform": "Win64"} ', {"platform": "Win64"}),
@@ -131,19 +131,19 @@ def test_no_one_setting(wanted: dict[str, Any], kind: type[Exception], said: str
         (None, {}),
     ],
 )
-def test_a_selector(wanted: Any, expected: dict[str, Any]) -> None:
-    """A DAG author gives fields, fields as JSON, or an id."""
-    assert parse_selector(wanted) == expected
+def test_a_selector(given: Any, expected: dict[str, Any]) -> None:
+    """A selector is a mapping of fields, such a mapping as JSON, or an id."""
+    assert parse_selector(given) == expected
 
 
-def test_a_broken_selector() -> None:
-    """A template that rendered to broken JSON is refused."""
-    with pytest.raises(InvalidRequest, match="no JSON object"):
+def test_an_invalid_selector() -> None:
+    """A selector that is invalid JSON is an error."""
+    with pytest.raises(InvalidRequest, match="not a JSON object"):
         parse_selector("{'platform': 'Win64'}")
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same", "maybe"),
+    ("one", "other", "is_same", "may_be_same"),
     [
         ("main", "main", True, True),
         ("refs/heads/main", "main", True, True),
@@ -152,19 +152,19 @@ def test_a_broken_selector() -> None:
         ("feature/main", "main", False, True),
     ],
 )
-def test_branches(one: str, other: str, *, same: bool, maybe: bool) -> None:
-    """A branch may be spelt as a reference; what only ends alike may be the same."""
-    assert (same_branch(one, other), may_be_same_branch(other, one)) == (same, maybe)
+def test_branches(one: str, other: str, *, is_same: bool, may_be_same: bool) -> None:
+    """A branch may be a Git reference; names with a common last component may be one branch."""
+    assert (same_branch(one, other), may_be_same_branch(other, one)) == (is_same, may_be_same)
 
 
-@pytest.mark.parametrize(("wanted", "text"), [(" MyGame ", "MyGame"), (12, "12")])
-def test_project_wanted(wanted: Any, text: str) -> None:
-    """A template may give an id as a number."""
-    assert checked_project(wanted) == text
+@pytest.mark.parametrize(("given", "text"), [(" MyGame ", "MyGame"), (12, "12")])
+def test_checked_project(given: Any, text: str) -> None:
+    """A project id that a template rendered to a number is accepted."""
+    assert checked_project(given) == text
 
 
-@pytest.mark.parametrize("wanted", [None, "", " ", "None", ["MyGame"], True])
-def test_no_project_wanted(wanted: Any) -> None:
-    """What a template makes of nothing is no project."""
+@pytest.mark.parametrize("given", [None, "", " ", "None", ["MyGame"], True])
+def test_checked_project_refuses_empty_values(given: Any) -> None:
+    """An empty value, None or a value of another type is an error."""
     with pytest.raises(InvalidRequest, match="project is"):
-        checked_project(wanted)
+        checked_project(given)

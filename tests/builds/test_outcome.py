@@ -10,10 +10,7 @@ import airflow_provider_buildpixel
 from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.api.text import duration_text
 from airflow_provider_buildpixel.builds.outcome import (
-    Fail,
-    FollowNewer,
-    Skip,
-    Succeed,
+    Outcome,
     failure_error,
     newer_build,
     outcome_of,
@@ -23,7 +20,7 @@ from airflow_provider_buildpixel.builds.outcome import (
 
 
 def build(identity: str = "b1", status: str = "failed", **fields: Any) -> Build:
-    """Make a build of one kind."""
+    """Return a build; all of them are of one kind."""
     known = {"project_id": "p", "platform": "Win64", "build_type": "Shipping", "branch": "main"}
     return Build(identity, Status(status), **{**known, **fields})
 
@@ -31,31 +28,31 @@ def build(identity: str = "b1", status: str = "failed", **fields: Any) -> Build:
 @pytest.mark.parametrize(
     ("status", "policy", "expected"),
     [
-        ("complete", "fail", Succeed),
-        ("superseded", "skip", Skip),
-        ("superseded", "follow", FollowNewer),
-        ("superseded", "fail", Fail),
-        ("failed", "skip", Fail),
-        ("failed", "follow", Fail),
-        ("pending", "fail", type(None)),
-        ("running", "skip", type(None)),
-        ("made-up", "follow", type(None)),
-        ("COMPLETE", "fail", type(None)),
+        ("complete", "fail", Outcome.SUCCEED),
+        ("superseded", "skip", Outcome.SKIP),
+        ("superseded", "follow", Outcome.FOLLOW_NEWER),
+        ("superseded", "fail", Outcome.FAIL),
+        ("failed", "skip", Outcome.FAIL),
+        ("failed", "follow", Outcome.FAIL),
+        ("pending", "fail", None),
+        ("running", "skip", None),
+        ("made-up", "follow", None),
+        ("COMPLETE", "fail", None),
     ],
 )
-def test_a_verdict(status: str, policy: str, expected: type) -> None:
-    """Only complete succeeds, and what has not ended has no verdict."""
-    assert type(outcome_of(build(status=status), policy)) is expected
+def test_outcome_of(status: str, policy: str, expected: Outcome | None) -> None:
+    """Only complete succeeds, and a build that has not ended has no outcome."""
+    assert outcome_of(build(status=status), policy) is expected
 
 
 @pytest.mark.parametrize(
-    ("log", "cause", "phase", "said"),
+    ("log", "cause", "phase", "message"),
     [
         pytest.param(
             ["*** COMPILING ***", "x.cpp(42): error C2065: y", "LogPlayLevel: Error: z"],
             "compile",
             "compile",
-            "failed in phase compile after 1 min 1 s\n  LogPlayLevel: Error: z\nWhat to do: mend",
+            "failed in phase compile after 1 min 1 s\n  LogPlayLevel: Error: z\nWhat to do: fix",
             id="compile",
         ),
         pytest.param(["working"], "no_word", None, "may have died", id="died"),
@@ -63,20 +60,20 @@ def test_a_verdict(status: str, policy: str, expected: type) -> None:
         pytest.param(["Error: odd"], None, None, "  Error: odd\nSee http", id="unknown"),
     ],
 )
-def test_a_failure(log: list[str], cause: str | None, phase: str | None, said: str) -> None:
-    """A failure names phase, duration, first errors, cause and page."""
+def test_failure_error(log: list[str], cause: str | None, phase: str | None, message: str) -> None:
+    """The error names phase, duration, first error lines, cause and page."""
     error = failure_error(build(duration_seconds=61.0, raw={"logs": log}), "https://page")
     assert (error.cause, error.phase) == (cause, phase)
-    assert said in str(error)
+    assert message in str(error)
     assert str(error).endswith("See https://page")
 
 
-def test_a_failure_without_anything() -> None:
-    """A failure of which nothing is known is still an error with advice."""
+def test_failure_error_without_a_log() -> None:
+    """The error of a failed build without a log still has advice."""
     assert "What to do" in str(failure_error(build()))
 
 
-def test_a_superseded_build() -> None:
+def test_superseded_error() -> None:
     """The error names the newer build where it is known."""
     newer = build("b2", "running", triggered_by="push:c0ffee")
     error = superseded_error(build(), newer, "https://page")
@@ -86,7 +83,7 @@ def test_a_superseded_build() -> None:
 
 
 def test_the_newer_build_is_the_next_of_the_kind() -> None:
-    """What took a build's place is the next one of its kind, not the newest."""
+    """A build was superseded by the next one of its kind, not by the newest."""
     others = [build("b0"), build("b4"), build("b3"), build("b2", branch="other")]
     found = newer_build(build("b1"), others)
     assert found is not None
@@ -94,8 +91,8 @@ def test_the_newer_build_is_the_next_of_the_kind() -> None:
     assert newer_build(build("b4"), others) is None
 
 
-def test_a_failed_build_whose_lines_come_newest_first() -> None:
-    """The phase in which a build failed is the last by time, in whatever order its lines come."""
+def test_phase_of_lines_in_either_order() -> None:
+    """The phase of a failed build is the last by time, whatever the order of its lines."""
     log = [
         {"timestamp": f"2026-05-10T14:00:0{second}.000Z", "level": "info", "message": message}
         for second, message in enumerate(("*** COMPILING X ***", "LogCook: Cooking maps from path"))
@@ -118,7 +115,7 @@ def test_a_failed_build_whose_lines_come_newest_first() -> None:
     ],
 )
 def test_same_kind(fields: dict[str, Any], *, same: bool) -> None:
-    """Builds supersede each other by project, branch, platform and type."""
+    """Builds of the same project, branch, platform and build type supersede each other."""
     assert same_kind(build(), build(**fields)) is same
 
 
@@ -133,12 +130,12 @@ def test_same_kind(fields: dict[str, Any], *, same: bool) -> None:
     ],
 )
 def test_a_duration(seconds: float, expected: str) -> None:
-    """Durations are in the units that people use."""
+    """A duration is shown in its largest units."""
     assert duration_text(seconds) == expected
 
 
 def test_statuses_are_compared_in_the_model_only() -> None:
-    """No module but the model compares with the name of a terminal status."""
+    """Only the model compares with the name of a terminal status."""
     ends = re.compile(r"""[=!]=\s*["'](?:complete|failed|superseded)["']""")
     package = Path(airflow_provider_buildpixel.__file__).parent
     sources = [path for path in package.rglob("*.py") if "sandbox" not in path.parts]

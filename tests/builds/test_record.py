@@ -26,45 +26,45 @@ from airflow_provider_buildpixel.builds.request import BuildRequest, same_commit
 from tests.strategies import EXAMPLES, JSON, OBJECTS
 
 SETTING = BuildSetting("s", "Win64", "Shipping", "main")
-ASKED = BuildRequest("p", "s")
+REQUEST = BuildRequest("p", "s")
 NAMES = st.text(min_size=1, max_size=12)
-MAYBE = st.none() | st.text(max_size=12)
-INTENTS = st.builds(
+OPTIONAL_TEXT = st.none() | st.text(max_size=12)
+RECORDS = st.builds(
     DispatchRecord,
-    request=st.builds(BuildRequest, NAMES, NAMES, MAYBE, MAYBE, MAYBE),
-    build_id=MAYBE,
+    request=st.builds(BuildRequest, NAMES, NAMES, OPTIONAL_TEXT, OPTIONAL_TEXT, OPTIONAL_TEXT),
+    build_id=OPTIONAL_TEXT,
     requested_at=st.floats(0, 1e12),
     dispatched_at=st.floats(0, 1e12),
-    newest=MAYBE,
-    concluded=st.booleans(),
+    newest_id=OPTIONAL_TEXT,
+    task_finished=st.booleans(),
     clear_count=st.integers(),
-    token=MAYBE,
+    token=OPTIONAL_TEXT,
 )
 
 
 @EXAMPLES
-@given(INTENTS)
-def test_an_intent_survives_its_store(record: DispatchRecord) -> None:
-    """What a task wrote down is what a later try reads."""
+@given(RECORDS)
+def test_a_record_survives_its_store(record: DispatchRecord) -> None:
+    """A later try reads the same record that an earlier try stored."""
     assert DispatchRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
     assert BuildRequest.from_json(record.request.to_json()) == record.request
 
 
 @EXAMPLES
 @given(JSON | OBJECTS)
-def test_any_json_is_an_intent_or_none(data: Any) -> None:
-    """Whatever the store holds, it is an intent or nothing."""
+def test_any_json_is_a_record_or_none(data: Any) -> None:
+    """Any stored value is parsed as a record or as None."""
     assert isinstance(DispatchRecord.from_json(data), DispatchRecord | None)
     assert isinstance(DispatchRecord.from_json({"request": data}), DispatchRecord | None)
     known = DispatchRecord.from_json(
-        {"request": ASKED.to_json(), "clear_count": data, "requested_at": data}
+        {"request": REQUEST.to_json(), "clear_count": data, "requested_at": data}
     )
     assert known is not None
-    assert known.request == ASKED
+    assert known.request == REQUEST
 
 
 @pytest.mark.parametrize(
-    ("want", "have", "same"),
+    ("requested", "reported", "same"),
     [
         (None, "abc", True),
         ("abc", None, True),
@@ -74,13 +74,13 @@ def test_any_json_is_an_intent_or_none(data: Any) -> None:
         ("abd", "abcdef", False),
     ],
 )
-def test_same_commit(want: str | None, have: str | None, *, same: bool) -> None:
-    """Either commit may be the first characters of the other."""
-    assert same_commit(want, have) is same
+def test_same_commit(requested: str | None, reported: str | None, *, same: bool) -> None:
+    """Either commit may be an abbreviation of the other."""
+    assert same_commit(requested, reported) is same
 
 
 @pytest.mark.parametrize(
-    ("build_request", "fields", "fits"),
+    ("build_request", "fields", "is_match"),
     [
         ({}, {}, True),
         ({}, {"project_id": "p", "build_setting_id": "s", "branch": "main"}, True),
@@ -93,19 +93,19 @@ def test_same_commit(want: str | None, have: str | None, *, same: bool) -> None:
         ({"changelist": ""}, {"changelist": "8"}, True),
     ],
 )
-def test_fits(build_request: dict[str, Any], fields: dict[str, Any], *, fits: bool) -> None:
-    """A build fits a request unless a field that both tell differs."""
+def test_matches(build_request: dict[str, Any], fields: dict[str, Any], *, is_match: bool) -> None:
+    """A build matches a request unless a field that both have differs."""
     build = Build("b", Status("pending"), **fields)
-    assert BuildRequest("p", "s", **build_request).matches(build, SETTING) is fits
+    assert BuildRequest("p", "s", **build_request).matches(build, SETTING) is is_match
 
 
 def at(seconds: float) -> datetime:
-    """Give an instant."""
+    """Return a time, given in seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 @pytest.mark.parametrize(
-    ("before", "build_id", "created_at", "after"),
+    ("snapshot", "build_id", "created_at", "is_after"),
     [
         (Snapshot("b5"), "b6", at(0), True),
         (Snapshot("b5"), "b5", None, False),
@@ -115,16 +115,16 @@ def at(seconds: float) -> datetime:
         (Snapshot(None, 100.0), "b1", at(97.5), False),
     ],
 )
-def test_after(
-    before: Snapshot, build_id: str, created_at: datetime | None, *, after: bool
+def test_precedes(
+    snapshot: Snapshot, build_id: str, created_at: datetime | None, *, is_after: bool
 ) -> None:
-    """A build is newer by its id where one is known, else by its time."""
+    """A build is newer by its id where a newest id is known, else by its creation time."""
     build = Build(build_id, Status("pending"), created_at=created_at)
-    assert before.after(build) is after
+    assert snapshot.precedes(build) is is_after
 
 
 @pytest.mark.parametrize(
-    ("triggered_by", "token", "mine"),
+    ("triggered_by", "token", "expected"),
     [
         (None, None, True),
         ("api_token:a", None, True),
@@ -136,23 +136,23 @@ def test_after(
         ("user:u", "user:u", True),
     ],
 )
-def test_ours(triggered_by: str | None, token: str | None, *, mine: bool) -> None:
-    """A push or a schedule is never ours, and where the token is known, only its builds are."""
-    assert may_be_from_token(triggered_by, token) is mine
+def test_may_be_from_token(triggered_by: str | None, token: str | None, *, expected: bool) -> None:
+    """Builds of a push or a schedule are never ours; if the token is known, only its builds are."""
+    assert may_be_from_token(triggered_by, token) is expected
 
 
-def test_made_by_us_prefers_tokens_to_people() -> None:
-    """A build in a person's name is ours only if no token's build can be."""
-    person = Build("b1", Status("pending"), triggered_by="user:u")
+def test_builds_of_tokens_take_precedence() -> None:
+    """A build in a user's name is a candidate only if there is none of a token."""
+    user = Build("b1", Status("pending"), triggered_by="user:u")
     token = Build("b2", Status("pending"), triggered_by="api_token:a")
     old = Build("a0", Status("pending"), triggered_by="api_token:a")
-    before = Snapshot("b0")
-    assert builds_of_request([person, token, old], ASKED, SETTING, before) == (token,)
-    assert builds_of_request([person, old], ASKED, SETTING, before) == (person,)
+    snapshot = Snapshot("b0")
+    assert builds_of_request([user, token, old], REQUEST, SETTING, snapshot) == (token,)
+    assert builds_of_request([user, old], REQUEST, SETTING, snapshot) == (user,)
 
 
 @pytest.mark.parametrize(
-    ("build_request", "fields", "maybe"),
+    ("build_request", "fields", "possible"),
     [
         ({}, {}, True),
         ({}, {"build_setting_id": "other"}, False),
@@ -171,17 +171,19 @@ def test_made_by_us_prefers_tokens_to_people() -> None:
         ({}, {"triggered_by": "cron"}, False),
     ],
 )
-def test_maybe_ours(build_request: dict[str, Any], fields: dict[str, Any], *, maybe: bool) -> None:
-    """What BuildPixel may only have spelt in another way is not said to be somebody else's."""
+def test_possible_builds(
+    build_request: dict[str, Any], fields: dict[str, Any], *, possible: bool
+) -> None:
+    """A build whose fields BuildPixel may only have spelt differently may still be ours."""
     build, old = Build("b1", Status("pending"), **fields), Build("b0", Status("pending"), **fields)
     found = possible_builds_of_request(
         [build, old], BuildRequest("p", "s", **build_request), SETTING, Snapshot("b0", 5.0)
     )
-    assert found == ((build,) if maybe else ())
+    assert found == ((build,) if possible else ())
 
 
 @pytest.mark.parametrize(
-    ("triggered_by", "token", "maybe"),
+    ("triggered_by", "token", "possible"),
     [
         ("api_token:new", "api_token:old", True),
         ("user:them", "api_token:old", False),
@@ -189,13 +191,16 @@ def test_maybe_ours(build_request: dict[str, Any], fields: dict[str, Any], *, ma
         ("user:them", "user:us", True),
     ],
 )
-def test_a_token_that_was_replaced(triggered_by: str | None, token: str, *, maybe: bool) -> None:
-    """A build of another token may be ours, as the connection's may have been replaced."""
+def test_possible_builds_after_a_token_was_replaced(
+    triggered_by: str | None, token: str, *, possible: bool
+) -> None:
+    """A build of another token may be ours, as the connection may have got a new token."""
     build = Build("b1", Status("pending"), triggered_by=triggered_by)
-    assert bool(possible_builds_of_request([build], ASKED, SETTING, Snapshot("b0"), token)) is maybe
+    found = possible_builds_of_request([build], REQUEST, SETTING, Snapshot("b0"), token)
+    assert bool(found) is possible
 
 
-STORED = DispatchRecord(ASKED, build_id="b", clear_count=1)
+STORED = DispatchRecord(REQUEST, build_id="b", clear_count=1)
 
 
 @pytest.mark.parametrize(
@@ -203,28 +208,35 @@ STORED = DispatchRecord(ASKED, build_id="b", clear_count=1)
     [
         pytest.param(None, 1, NewBuild(), id="first-try"),
         pytest.param(STORED, 1, CheckBuild("b"), id="retry"),
-        pytest.param(STORED, 2, CheckBuild("b"), id="cleared-while-it-ran"),
-        pytest.param(DispatchRecord(ASKED), 0, SearchBuild(), id="answer-unknown"),
+        pytest.param(STORED, 2, CheckBuild("b"), id="cleared-while-running"),
+        pytest.param(DispatchRecord(REQUEST), 0, SearchBuild(), id="answer-unknown"),
         pytest.param(
-            DispatchRecord(ASKED, "b", concluded=True), 0, CheckBuild("b"), id="retry-after-the-end"
+            DispatchRecord(REQUEST, "b", task_finished=True),
+            0,
+            CheckBuild("b"),
+            id="retry-after-the-end",
         ),
     ],
 )
-def test_about_intent(record: DispatchRecord | None, clear_count: int, expected: object) -> None:
-    """A later try goes on with what an earlier one started."""
-    assert decide_from_record(record, ASKED, clear_count) == expected
+def test_decide_from_record(
+    record: DispatchRecord | None, clear_count: int, expected: object
+) -> None:
+    """A later try continues with the build of an earlier one."""
+    assert decide_from_record(record, REQUEST, clear_count) == expected
 
 
 @pytest.mark.parametrize(
     ("record", "build_request"),
     [
         (STORED, BuildRequest("p", "s", branch="other")),
-        (DispatchRecord(ASKED, "b", concluded=True, clear_count=0), ASKED),
-        (DispatchRecord(ASKED, None, concluded=True, clear_count=0), ASKED),
+        (DispatchRecord(REQUEST, "b", task_finished=True, clear_count=0), REQUEST),
+        (DispatchRecord(REQUEST, None, task_finished=True, clear_count=0), REQUEST),
     ],
 )
-def test_about_an_intent_that_is_over(record: DispatchRecord, build_request: BuildRequest) -> None:
-    """What was asked differently, or was over when a user cleared it, starts afresh."""
+def test_decide_from_an_outdated_record(
+    record: DispatchRecord, build_request: BuildRequest
+) -> None:
+    """A changed request, or a Clear after the task had finished, starts a new build."""
     found = decide_from_record(record, build_request, 1)
     assert isinstance(found, NewBuild)
     assert found.reason
@@ -242,16 +254,16 @@ def test_about_an_intent_that_is_over(record: DispatchRecord, build_request: Bui
         (None, 1, False),
     ],
 )
-def test_about_stored(status: str | None, clear_count: int, *, adopted: bool) -> None:
-    """A stored build is gone on with unless it failed, is gone, or was superseded and cleared."""
+def test_decide_about_build(status: str | None, clear_count: int, *, adopted: bool) -> None:
+    """A stored build is used unless it failed, was deleted, or was superseded and cleared."""
     build = Build("b", Status(status)) if status else None
     found = decide_about_build(build, STORED, clear_count)
     assert isinstance(found, Adopt) is adopted
 
 
-def test_an_intent_knows_its_snapshot_and_its_build() -> None:
-    """A search looks after the snapshot that was taken, and a new build is not concluded yet."""
-    record = DispatchRecord(ASKED, requested_at=5.0, newest="b0", concluded=True)
-    assert record.before == Snapshot("b0", 5.0)
-    started = record.started("b", 7.0)
-    assert (started.build_id, started.dispatched_at, started.concluded) == ("b", 7.0, False)
+def test_snapshot_and_build_of_a_record() -> None:
+    """A record returns its snapshot, and with a new build the task is not finished."""
+    record = DispatchRecord(REQUEST, requested_at=5.0, newest_id="b0", task_finished=True)
+    assert record.snapshot == Snapshot("b0", 5.0)
+    updated = record.with_build("b", 7.0)
+    assert (updated.build_id, updated.dispatched_at, updated.task_finished) == ("b", 7.0, False)

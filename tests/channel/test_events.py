@@ -16,19 +16,13 @@ from airflow_provider_buildpixel.channel.events import (
     parse_status,
     token_refused,
 )
-from airflow_provider_buildpixel.channel.reconnect import (
-    LONG_POLLING,
-    STABLE_AFTER,
-    WEBSOCKET,
-    ReconnectPolicy,
-)
 from tests.strategies import EXAMPLES, JSON, OBJECTS
 
 
 @EXAMPLES
 @given(st.lists(JSON | OBJECTS, max_size=3))
-def test_any_event_is_understood_or_ignored(payload: list[Any]) -> None:
-    """Whatever arguments an event has, it is a value or None."""
+def test_any_event_is_parsed_or_ignored(payload: list[Any]) -> None:
+    """With any arguments, parsing returns an event or None."""
     assert isinstance(parse_status(*payload), StatusHint | None)
     assert isinstance(parse_log(*payload), LogEvent | None)
     assert token_refused(payload) in {True, False}
@@ -47,26 +41,26 @@ def test_any_event_is_understood_or_ignored(payload: list[Any]) -> None:
     ],
 )
 def test_a_status_event(payload: Any, expected: StatusHint | None) -> None:
-    """A rumour names its build; what status it tells may be missing."""
+    """A status event needs a build id; the status may be missing."""
     assert parse_status(payload, "more") == expected
 
 
 def test_a_log_event() -> None:
-    """A line needs a build and a text."""
-    sent = {"buildId": "b", "timestamp": "t", "level": "warn", "message": "m"}
-    assert parse_log(sent) == LogEvent("b", LogLine("m", "warn", "t"))
+    """A log event needs a build id and a text."""
+    payload = {"buildId": "b", "timestamp": "t", "level": "warn", "message": "m"}
+    assert parse_log(payload) == LogEvent("b", LogLine("m", "warn", "t"))
     assert parse_log({"buildId": "b"}) is None
     assert parse_log({"message": "m"}) is None
     assert parse_log() is None
 
 
 @pytest.mark.parametrize(
-    ("payload", "idle"),
+    ("payload", "expected"),
     [(({"level": "info"},), True), (({"level": "error"},), False), (("info",), False), ((), False)],
 )
-def test_idle_talk(payload: tuple[Any, ...], *, idle: bool) -> None:
-    """Only a line that calls itself info is one that can be dropped unread."""
-    assert is_info_line(*payload) is idle
+def test_is_info_line(payload: tuple[Any, ...], *, expected: bool) -> None:
+    """Only a line with level info may be dropped unparsed."""
+    assert is_info_line(*payload) is expected
 
 
 @pytest.mark.parametrize(
@@ -81,43 +75,5 @@ def test_idle_talk(payload: tuple[Any, ...], *, idle: bool) -> None:
     ],
 )
 def test_a_refused_token(reason: Any, *, refused: bool) -> None:
-    """A connect error tells whether it was the token."""
+    """token_refused() recognizes the connect errors that refuse the token."""
     assert token_refused(reason) is refused
-
-
-def test_websocket_then_long_polling_then_a_growing_pause() -> None:
-    """Where websockets are blocked, long-polling comes next, and only then a pause."""
-    policy = ReconnectPolicy(cap=8.0)
-    pauses = []
-    for _ in range(6):
-        assert policy.transport == WEBSOCKET
-        assert policy.failed(1.0) == 0.0
-        assert policy.transport == LONG_POLLING
-        pauses.append(policy.failed(1.0))
-    assert pauses == sorted(pauses)
-    assert pauses[0] == 1.0
-    assert pauses[-1] == 8.0
-
-
-def test_a_refused_token_is_not_shown_often() -> None:
-    """A refused token rests for a minute."""
-    assert ReconnectPolicy().failed(0.5, refused=True) >= 60.0
-
-
-def test_a_steady_channel_comes_back_soon() -> None:
-    """A channel that stood comes back at once, however often it failed before."""
-    policy = ReconnectPolicy()
-    for _ in range(20):
-        policy.connected()
-        assert policy.dropped(1.0, uptime=STABLE_AFTER) <= 0.2
-
-
-def test_a_flapping_channel_slows_down() -> None:
-    """A channel that falls as soon as it stands comes back ever more slowly."""
-    policy = ReconnectPolicy(cap=60.0)
-    pauses = []
-    for _ in range(12):
-        policy.connected()
-        pauses.append(policy.dropped(1.0, uptime=0.1))
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 60.0

@@ -1,4 +1,4 @@
-"""The whole matrix: ``python -m tests.chaos [--only TEXT] [--write docs/chaos.md]``."""
+"""Runs the whole matrix: ``python -m tests.chaos [--only TEXT] [--write docs/chaos.md]``."""
 
 from __future__ import annotations
 
@@ -11,93 +11,94 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from tests.chaos.rules import Never
-from tests.chaos.setting import isolated, written
+from tests.bench import pages
+from tests.chaos.isolation import isolated
+from tests.chaos.rules import Impossible
 from tests.chaos.table import PHASES, cells, possible, rows
 
 if TYPE_CHECKING:
-    from tests.chaos.drive import Outcome
+    from tests.chaos.run_cells import CellResult
     from tests.chaos.table import Cell
 
-AT_ONCE = 32
+CONCURRENCY = 32
 
 
-def page(outcomes: list[Outcome], seconds: float) -> str:
-    """Render what was carried out."""
-    everything = cells()
-    never = Counter(cell.end.why for cell in everything if isinstance(cell.end, Never))
-    letters = dict(zip(never, ascii_lowercase, strict=False))
+def page(results: list[CellResult], seconds: float) -> str:
+    """Return the generated part of the page."""
+    all_cells = cells()
+    reasons = Counter(cell.end.reason for cell in all_cells if isinstance(cell.end, Impossible))
+    letters = dict(zip(reasons, ascii_lowercase, strict=False))
     lines = [
-        f"{len(everything)} cells; {never.total()} cannot happen; {told(outcomes, seconds)}",
+        f"{len(all_cells)} cells; {reasons.total()} cannot happen; {summary(results, seconds)}",
         "",
         f"| fault | {' | '.join(PHASES)} |",
         "|---" * (len(PHASES) + 1) + "|",
-        *table(outcomes, letters),
+        *table(results, letters),
         "",
-        "Cells that cannot happen, those of one mode or channel only included:",
+        "Cells that cannot happen, including those impossible in one mode or channel only:",
         "",
-        *(f"- *{letters[why]}*: {why} ({count})" for why, count in never.items()),
+        *(f"- *{letters[reason]}*: {reason} ({count})" for reason, count in reasons.items()),
     ]
     return "\n".join(lines)
 
 
-def told(outcomes: list[Outcome], seconds: float) -> str:
-    """Sum up what was carried out."""
+def summary(results: list[CellResult], seconds: float) -> str:
+    """Return a summary of the results."""
     from airflow import __version__ as airflow
 
-    right = sum(not outcome.problems for outcome in outcomes)
-    extra = sum(outcome.builds > outcome.cell.builds for outcome in outcomes)
+    as_expected = sum(not result.problems for result in results)
+    extra = sum(result.builds > result.cell.builds for result in results)
     return (
-        f"{len(outcomes)} were carried out in {seconds:.0f} s, {AT_ONCE} at a time; {right} ended "
-        f"as stated. {sum(outcome.builds for outcome in outcomes)} builds were there in the end; "
-        f"cells with one too many: {extra}. Python {platform.python_version()}, Airflow {airflow}."
+        f"{len(results)} were run in {seconds:.0f} s, {CONCURRENCY} at a time; {as_expected} ended "
+        f"as expected. {sum(result.builds for result in results)} builds were started; cells with "
+        f"an extra build: {extra}. Python {platform.python_version()}, Airflow {airflow}."
     )
 
 
-def table(outcomes: list[Outcome], letters: dict[str, str]) -> list[str]:
-    """Give a line for each fault: how it ends, and the longest that it took in any mode."""
+def table(results: list[CellResult], letters: dict[str, str]) -> list[str]:
+    """Return a line for each fault: the end, and the longest duration of all modes."""
     longest: dict[tuple[str, str], float] = defaultdict(float)
-    for outcome in outcomes:
-        key = str(outcome.cell.row), outcome.cell.phase
-        longest[key] = max(longest[key], outcome.seconds)
+    for result in results:
+        key = str(result.cell.row), result.cell.phase
+        longest[key] = max(longest[key], result.seconds)
     lines = []
     for row in rows():
         ends = []
         for phase in PHASES:
             end = row.rule.end(phase)
-            if isinstance(end, Never):
-                ends.append(f"*{letters[end.why]}*")
+            if isinstance(end, Impossible):
+                ends.append(f"*{letters[end.reason]}*")
             else:
-                ends.append(f"{end.words}, {longest[str(row), phase]:.1f} s")
+                ends.append(f"{end.text}, {longest[str(row), phase]:.1f} s")
         lines.append(f"| {row} | {' | '.join(ends)} |")
     return lines
 
 
-def chosen(text: str) -> tuple[Cell, ...]:
-    """Give the cells whose name has a text in it."""
+def matching_cells(text: str) -> tuple[Cell, ...]:
+    """Return the cells whose name contains a text."""
     return tuple(cell for cell in possible(cells()) if text in str(cell))
 
 
 def main() -> int:
-    """Carry the cells out, print what differs, write the page; 1 if anything differs."""
+    """Run the cells, print differences, write the page; return 1 if anything differs."""
     parser = argparse.ArgumentParser(description="Every fault in every phase of a task.")
-    parser.add_argument("--only", default="", help="cells whose name has this in it")
+    parser.add_argument("--only", default="", help="run cells whose name contains this")
     parser.add_argument("--write", type=Path, help="file for the table")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     began = time.monotonic()
-    outcomes = []
+    results = []
     with isolated():
-        from tests.chaos.drive import play_all
+        from tests.chaos.run_cells import run_cells
 
-        for outcome in play_all(chosen(given.only), AT_ONCE):
-            outcomes.append(outcome)
-            said = "; ".join(outcome.problems) or "as stated"
-            sys.stdout.write(f"{outcome.cell}: {said}, {outcome.seconds:.1f} s\n")
-        text = page(outcomes, time.monotonic() - began)
+        for result in run_cells(matching_cells(arguments.only), CONCURRENCY):
+            results.append(result)
+            text = "; ".join(result.problems) or "as expected"
+            sys.stdout.write(f"{result.cell}: {text}, {result.seconds:.1f} s\n")
+        text = page(results, time.monotonic() - began)
     sys.stdout.write(f"{text}\n")
-    if given.write:
-        written(given.write, "matrix", text)
-    return int(any(outcome.problems for outcome in outcomes))
+    if arguments.write:
+        pages.write_part(arguments.write, "matrix", text)
+    return int(any(result.problems for result in results))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m tests.chaos.long_run [--waits 1000] [--hours 24] [--speed 120] [--write docs/chaos.md]
 
-The waits are real ``BuildPixelBuildTrigger.run()``s in one loop, as in a triggerer; the sandbox is
-another process, whose clock runs faster. Whatever the provider does by its own clock (polls,
-pauses between reconnects) goes at its real pace.
+The waits are real ``BuildPixelBuildTrigger.run()``s in one event loop, as in a triggerer. The
+sandbox runs in another process, with a faster clock. The provider's own timers (polls, pauses
+between reconnects) run in real time.
 """
 
 from __future__ import annotations
@@ -20,93 +20,89 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
-from tests.chaos.gauges import reading, slope
-from tests.chaos.setting import ROOT, isolated, written
+from tests.bench import pages
+from tests.bench.http_json import post_json
+from tests.chaos.isolation import ROOT, isolated
+from tests.chaos.resource_usage import resource_usage, slope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.chaos.crowd import Crowd
-    from tests.chaos.gauges import Reading
+    from tests.chaos.resource_usage import ResourceUsage
+    from tests.chaos.wait_pool import WaitPool
 
 HOUR = 3600.0
-LIVES = (1.0, 4.0)
-"""Hours that a build lives."""
+BUILD_HOURS = (1.0, 4.0)
+"""Shortest and longest duration of a build, in hours."""
 
-DEPLOY = 36.0
-"""Real seconds between deploys: a channel that stood for less is brought back more slowly."""
+DEPLOY_INTERVAL = 36.0
+"""Real seconds between deploys: after a shorter connection, the reconnect is delayed longer."""
 
-CALM = 8.0
-"""Real seconds before a deploy at which is measured."""
+MEASURE_BEFORE_DEPLOY = 8.0
+"""Real seconds between the measurement and the deploy that follows it."""
 
-SKEW = 600.0
-"""Seconds by which the service's clock jumps at some deploys, besides running faster."""
+CLOCK_JUMP = 600.0
+"""Seconds by which the service's clock jumps at some deploys, in addition to its speed."""
 
 DEPLOYS = ("kick_sockets", "drop_sockets", "restart", "refuse")
 
 
-class RemoteTown:
-    """The sandbox in a process of its own, over its control routes."""
+class RemoteService:
+    """The sandbox in a separate process, over its control routes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._setting = self.view("settings")["MyGame"][0]["id"]
-        self._jitter = random.Random(8)  # the same lives in each run
+        self._random = random.Random(8)  # noqa: S311  # the same durations in each run
 
-    def order(self, verb: str, **arguments: Any) -> Any:
-        """Order something, again if nothing can connect just now."""
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Call a control route; repeat while the service refuses connections."""
         while True:
             try:
-                return self._ordered(verb, arguments)
+                return self._post(verb, arguments)
             except OSError:
                 time.sleep(0.5)
 
-    def _ordered(self, verb: str, arguments: dict[str, Any]) -> Any:
-        request = Request(  # ours
-            f"{self.url}/_sandbox/{verb}",
-            data=json.dumps(arguments).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urlopen(request) as answer:  # ours
-            return json.load(answer)
+    def _post(self, verb: str, arguments: dict[str, Any]) -> Any:
+        return post_json(f"{self.url}/_sandbox/{verb}", arguments)
 
     def view(self, name: str) -> Any:
-        """Look at something."""
-        with urlopen(f"{self.url}/_sandbox/{name}") as answer:  # ours
-            return json.load(answer)
+        """Return a view of the sandbox's state."""
+        with urlopen(f"{self.url}/_sandbox/{name}") as response:  # noqa: S310  # our own server
+            return json.load(response)
 
     def push(self, branch: str) -> str:
-        """Queue a build that lives for some hours."""
-        run = self._jitter.uniform(*LIVES) * HOUR
-        self.order("plan", run=run, queue=60.0, lines=8, setting_id=self._setting)
-        return str(self.order("push", setting_id=self._setting, triggered_by="cron", branch=branch))
+        """Queue a build that runs for some hours."""
+        run = self._random.uniform(*BUILD_HOURS) * HOUR
+        self.call("plan", run=run, queue=60.0, lines=8, setting_id=self._setting)
+        return str(self.call("push", setting_id=self._setting, triggered_by="cron", branch=branch))
 
     def issue_token(self) -> str:
-        """Give a new token."""
-        return str(self.order("issue_token"))
+        """Return a new token."""
+        return str(self.call("issue_token"))
 
     def revoke(self, token: str) -> None:
         """Revoke a token."""
-        self.order("revoke", token=token)
+        self.call("revoke", token=token)
 
-    def deploy(self, how: str) -> None:
-        """Deploy a new version of the service, in one of several ways."""
-        match how:
+    def deploy(self, kind: str) -> None:
+        """Simulate a deployment of the service, in one of several ways."""
+        match kind:
             case "restart":
-                with suppress(OSError):  # which cuts the connection that this goes over
-                    self._ordered("fault", {"name": "refuse-connections", "seconds": 3.0})
+                with suppress(OSError):  # the fault also cuts this connection
+                    self._post("fault", {"name": "refuse-connections", "seconds": 3.0})
             case "refuse":
-                self.order("fault", name="sockets-refused", seconds=5.0, status=502)
-                self.order("drop_sockets")
+                self.call("fault", name="sockets-refused", seconds=5.0, status=502)
+                self.call("drop_sockets")
             case _:
-                self.order(how)
+                self.call(kind)
 
 
 @contextmanager
-def town(speed: float) -> Iterator[RemoteTown]:
-    """Run the sandbox."""
+def sandbox_process(speed: float) -> Iterator[RemoteService]:
+    """Run the sandbox in a separate process."""
     command = [sys.executable, "-m", "airflow_provider_buildpixel.sandbox", "serve", "--port", "0"]
     with subprocess.Popen(
         [*command, "--speed", f"{speed:g}"], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -114,91 +110,93 @@ def town(speed: float) -> Iterator[RemoteTown]:
         assert process.stdout is not None
         url = process.stdout.readline().split()[3].rstrip(",")
         try:
-            yield RemoteTown(url)
+            yield RemoteService(url)
         finally:
             process.terminate()
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen at some time.
+class Sample:
+    """The measurements at one time.
 
-    :param hour: of the sandbox, from the start.
-    :param sockets: connections at the service.
-    :param counts: what has happened so far.
+    :param hour: hours of the sandbox's clock since the start.
+    :param sockets: socket connections of the service.
+    :param counts: number of events so far.
     """
 
     hour: float
     sockets: int
     counts: dict[str, int]
-    reading: Reading
+    resource_usage: ResourceUsage
 
 
-async def live(crowd: Crowd, service: RemoteTown, hours: float, speed: float) -> list[Look]:
-    """Let the day pass: deploys, rotations, jumps of the clock; look before each deploy."""
-    began, looks, skipped = time.monotonic(), list[Look](), 0.0
+async def run_day(
+    pool: WaitPool, service: RemoteService, hours: float, speed: float
+) -> list[Sample]:
+    """Run one day with deploys, token rotations and clock jumps; measure before each deploy."""
+    started_at, samples, skipped = time.monotonic(), list[Sample](), 0.0
     number = 0
     while True:
-        await asyncio.sleep(DEPLOY - CALM)
-        hour = ((time.monotonic() - began) * speed + skipped) / HOUR
+        await asyncio.sleep(DEPLOY_INTERVAL - MEASURE_BEFORE_DEPLOY)
+        hour = ((time.monotonic() - started_at) * speed + skipped) / HOUR
         state = await asyncio.to_thread(service.view, "state")
-        looks.append(Look(hour, state["sockets"], dict(crowd.counts), reading()))
-        sys.stderr.write(f"{line(looks[-1])}\n")
+        samples.append(Sample(hour, state["sockets"], dict(pool.counts), resource_usage()))
+        sys.stderr.write(f"{row(samples[-1])}\n")
         if hour >= hours:
-            return looks
+            return samples
         await asyncio.to_thread(service.deploy, DEPLOYS[number % len(DEPLOYS)])
-        crowd.counts["deploys"] += 1
-        crowd.counts["reconnects"] += state["sockets"]
+        pool.counts["deploys"] += 1
+        pool.counts["reconnects"] += state["sockets"]
         if number % 3 == 2:
-            await asyncio.to_thread(service.order, "advance", seconds=SKEW)
-            skipped += SKEW
-        await asyncio.sleep(CALM)
-        await crowd.rotate(number % crowd.connections)
+            await asyncio.to_thread(service.call, "advance", seconds=CLOCK_JUMP)
+            skipped += CLOCK_JUMP
+        await asyncio.sleep(MEASURE_BEFORE_DEPLOY)
+        await pool.rotate_token(number % pool.connections)
         number += 1
 
 
-def line(look: Look) -> str:
-    """Render one look as a row of the table."""
-    found, counts = look.reading, look.counts
+def row(sample: Sample) -> str:
+    """Return one sample as a row of the table."""
+    usage, counts = sample.resource_usage, sample.counts
     cells = (
-        f"{look.hour:.1f}",
+        f"{sample.hour:.1f}",
         counts.get("complete", 0),
         counts.get("deploys", 0),
         counts.get("reconnects", 0),
         counts.get("rotations", 0),
-        look.sockets,
-        f"{found.rss / 2**20:.1f}",
-        found.descriptors,
-        found.threads,
-        found.tasks,
-        found.objects,
+        sample.sockets,
+        f"{usage.rss / 2**20:.1f}",
+        usage.descriptors,
+        usage.threads,
+        usage.tasks,
+        usage.objects,
     )
     return f"| {' | '.join(map(str, cells))} |"
 
 
-HEADS = (
+COLUMNS = (
     "hour", "waits ended", "deploys", "reconnects", "rotations", "sockets", "RSS, MiB",
     "descriptors", "threads", "tasks", "objects",
 )  # fmt: skip
 
 
-def summary(looks: list[Look]) -> str:
-    """Say what grew, per reconnect and per wait, over the last three quarters."""
-    steady = looks[len(looks) // 4 :]
+def summary(samples: list[Sample]) -> str:
+    """Return a table of the growth per reconnect and per wait, over the last three quarters."""
+    later = samples[len(samples) // 4 :]
     lines = [
         "| growth over the last three quarters | per reconnect | per wait ended |",
         "|---|---|---|",
     ]
-    measures: dict[str, Callable[[Look], float]] = {
-        "RSS, bytes": lambda look: look.reading.rss,
-        "descriptors": lambda look: look.reading.descriptors,
-        "threads": lambda look: look.reading.threads,
-        "tasks": lambda look: look.reading.tasks,
-        "objects": lambda look: look.reading.objects,
+    metrics: dict[str, Callable[[Sample], float]] = {
+        "RSS, bytes": lambda sample: sample.resource_usage.rss,
+        "descriptors": lambda sample: sample.resource_usage.descriptors,
+        "threads": lambda sample: sample.resource_usage.threads,
+        "tasks": lambda sample: sample.resource_usage.tasks,
+        "objects": lambda sample: sample.resource_usage.objects,
     }
-    for name, measure in measures.items():
+    for name, value_of in metrics.items():
         rates = [
-            slope([(look.counts.get(per, 0), measure(look)) for look in steady])
+            slope([(sample.counts.get(per, 0), value_of(sample)) for sample in later])
             for per in ("reconnects", "complete")
         ]
         lines.append(f"| {name} | {' | '.join(f'{rate:.3f}' for rate in rates)} |")
@@ -206,47 +204,49 @@ def summary(looks: list[Look]) -> str:
 
 
 async def run(waits: int, connections: int, hours: float, speed: float) -> str:
-    """Run it and give the tables."""
-    from tests.chaos.crowd import Crowd
+    """Run the test and return the tables."""
+    from tests.chaos.wait_pool import WaitPool
 
-    with town(speed) as service:
-        crowd = Crowd(service, connections)
-        before = reading()
-        await crowd.come(waits)
-        looks = await live(crowd, service, hours, speed)
-        for task in crowd.tasks:
+    with sandbox_process(speed) as service:
+        pool = WaitPool(service, connections)
+        before = resource_usage()
+        await pool.start(waits)
+        samples = await run_day(pool, service, hours, speed)
+        for task in pool.tasks:
             task.cancel()
-        await asyncio.gather(*crowd.tasks, return_exceptions=True)
+        await asyncio.gather(*pool.tasks, return_exceptions=True)
         await asyncio.sleep(5.0)
-        after = reading()
-    heads = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
-    last = looks[-1].counts
-    ends = (
-        f"{waits} waits at a time over {connections} connections, {speed:g} times real time. "
-        f"Waits that failed: {last.get('failed', 0)}. Waits woken by trouble and taken up "
-        f"again: {last.get('woken', 0)}. After the end {after.descriptors} descriptors "
+        after = resource_usage()
+    head = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    last = samples[-1].counts
+    summary_text = (
+        f"{waits} concurrent waits over {connections} connections, at {speed:g} times real time. "
+        f"Failed waits: {last.get('failed', 0)}. Waits that ended with an error and were resumed: "
+        f"{last.get('resumed', 0)}. At the end: {after.descriptors} descriptors "
         f"({before.descriptors} before the start), {after.tasks} tasks, {after.threads} threads."
     )
-    return "\n\n".join((ends, "\n".join([*heads, *map(line, looks)]), summary(looks)))
+    return "\n\n".join((summary_text, "\n".join([*head, *map(row, samples)]), summary(samples)))
 
 
 def main() -> None:
-    """Run, print and write."""
+    """Run the test, print the tables, and write them to the page."""
     parser = argparse.ArgumentParser(description="Many waits for a long time.")
     parser.add_argument("--waits", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=10, help="one socket each")
-    parser.add_argument("--hours", type=float, default=24.0, help="of the sandbox")
+    parser.add_argument("--hours", type=float, default=24.0, help="hours of the sandbox's clock")
     parser.add_argument("--speed", type=float, default=120.0, help="sandbox seconds a second")
     parser.add_argument("--write", type=Path, help="file for the tables")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with isolated():
-        from tests.bench.contenders import count_lines
+        from tests.bench.implementations import count_lines
 
         count_lines()
-        text = asyncio.run(run(given.waits, given.connections, given.hours, given.speed))
+        text = asyncio.run(
+            run(arguments.waits, arguments.connections, arguments.hours, arguments.speed)
+        )
     sys.stdout.write(f"{text}\n")
-    if given.write:
-        written(given.write, "long run", text)
+    if arguments.write:
+        pages.write_part(arguments.write, "long run", text)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The sandbox's faults over HTTP against our trigger, dbt Cloud's and Databricks'.
+"""The sandbox's HTTP faults against the triggers of this provider, dbt Cloud and Databricks.
 
     python -m tests.chaos.peers [--write docs/chaos.md]
 
-Each trigger runs with the settings that its operator gives it by default. For each fault it waits
-for a run of its own: the fault strikes every request from 50 seconds after the first for 20
-seconds, or for 90, and heals; the run ends well 150 seconds after the first request. Each
-provider has a process of its own.
+Each trigger has the settings that its operator passes by default. For each fault it waits for a
+separate run: the fault begins 50 seconds after the first request, affects every request, and ends
+after 20 or 90 seconds; the run succeeds 150 seconds after the first request. Each provider has a
+separate process.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.sandbox.faults import KINDS
-from tests.chaos.contenders import Ours, Theirs
-from tests.chaos.setting import ROOT, isolated, written
+from airflow_provider_buildpixel.sandbox.faults.catalog import KINDS
+from tests.bench import pages
+from tests.chaos.isolation import ROOT, isolated
+from tests.chaos.providers import BuildPixelWait, OtherProviderWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-BEGIN, FINISH, END = 50.0, 150.0, 290.0
-"""Seconds after the first request at which the trouble begins, the run ends, and nobody looks."""
+FAULT_AT, RUN_ENDS_AT, GIVE_UP_AT = 50.0, 150.0, 290.0
+"""Seconds from the first request to the fault, to the end of the run, and to the timeout."""
 
-LENGTHS = (20.0, 90.0)
-"""Seconds for which the trouble lasts."""
+DURATIONS = (20.0, 90.0)
+"""Seconds for which the fault lasts."""
 
-OF_LISTS = ("endless-pages",)
+LIST_FAULTS = ("endless-pages",)
 FAULTS = (
     "none",
-    *(name for name, kind in KINDS.items() if kind.place == "http" and name not in OF_LISTS),
+    *(name for name, kind in KINDS.items() if kind.layer == "http" and name not in LIST_FAULTS),
     "refuse-connections",
 )
-CONTENDERS = {
-    "socket": "ours, over the socket",
-    "polling": "ours, polling",
+PROVIDERS = {
+    "socket": "BuildPixel, socket",
+    "polling": "BuildPixel, polling",
     "dbt": "dbt Cloud",
     "databricks": "Databricks",
 }
@@ -55,159 +56,182 @@ PACKAGES = {
     "dbt": "apache-airflow-providers-dbt-cloud",
     "databricks": "apache-airflow-providers-databricks",
 }
-LONGEST = 48
+MAX_ERROR_LENGTH = 48
 """Characters of an error in a cell."""
 
 PARAMS: dict[str, dict[str, Any]] = {"slow": {"delay": 5.0}, "stale": {"lag": 10.0}}
 
 
 @dataclass(frozen=True)
-class Ended:
+class WaitResult:
     """How a wait ended.
 
-    :param hits: how many requests were struck.
-    :param what: ``right``, ``waits`` if it did not end, else what it failed with.
-    :param after: seconds from the run's end, or before it if negative.
+    :param hits: number of requests that the fault affected.
+    :param outcome: ``success``, ``waits`` if it did not end, else the error.
+    :param delay: seconds from the end of the run to that of the wait; negative if that was first.
     """
 
-    contender: str
+    provider: str
     fault: str
-    length: float
+    duration: float
     hits: int
-    what: str
-    after: float
+    outcome: str
+    delay: float
 
 
-async def suffer(case: Ours | Theirs, contender: str, fault: str, length: float) -> Ended:
-    """Let one wait go through one trouble."""
+async def run_wait(
+    case: BuildPixelWait | OtherProviderWait, provider: str, fault: str, duration: float
+) -> WaitResult:
+    """Run one wait with one fault."""
     wait = asyncio.ensure_future(case.wait())
-    while not case.read_requested and not wait.done():  # another thread is asked
+    while not case.read_requested and not wait.done():  # noqa: ASYNC110  # a state of another thread
         await asyncio.sleep(0.05)
-    began = time.monotonic()
-    watch = asyncio.ensure_future(_trouble(case, fault, length))
-    done, _ = await asyncio.wait([wait], timeout=END)
+    started_at = time.monotonic()
+    injection = asyncio.ensure_future(_inject(case, fault, duration))
+    done, _ = await asyncio.wait([wait], timeout=GIVE_UP_AT)
     ended = time.monotonic()
     wait.cancel()
-    hits = await watch
-    return Ended(contender, fault, length, hits, _said(wait, done), ended - began - FINISH)
+    hits = await injection
+    return WaitResult(
+        provider, fault, duration, hits, _outcome(wait, done), ended - started_at - RUN_ENDS_AT
+    )
 
 
-def _said(wait: asyncio.Future[str], done: set[Any]) -> str:
+def _outcome(wait: asyncio.Future[str], done: set[Any]) -> str:
     if wait not in done:
         return "waits"
     error = wait.exception()
     return wait.result() if error is None else f"{type(error).__name__}: {error}"[:200]
 
 
-async def _trouble(case: Ours | Theirs, fault: str, length: float) -> int:
-    """Strike, heal, and let the run end well; give how many requests were struck."""
-    ordered = None
-    await asyncio.sleep(BEGIN)
+async def _inject(case: BuildPixelWait | OtherProviderWait, fault: str, duration: float) -> int:
+    """Inject and remove the fault, then end the run; return the number of affected requests."""
+    injected = None
+    await asyncio.sleep(FAULT_AT)
     if fault != "none":
-        order = partial(case.fault, fault, **PARAMS.get(fault, {}))
-        ordered = await asyncio.to_thread(order)
-    await asyncio.sleep(length)
-    if ordered is not None:
-        await asyncio.to_thread(ordered.remove)
-    await asyncio.sleep(FINISH - BEGIN - length)
+        inject = partial(case.fault, fault, **PARAMS.get(fault, {}))
+        injected = await asyncio.to_thread(inject)
+    await asyncio.sleep(duration)
+    if injected is not None:
+        await asyncio.to_thread(injected.remove)
+    await asyncio.sleep(RUN_ENDS_AT - FAULT_AT - duration)
     case.finish()
-    return ordered.hits if ordered is not None else 0
+    return injected.hits if injected is not None else 0
 
 
-async def contend(contender: str, faults: Iterable[str]) -> list[Ended]:
-    """Let one contender go through all faults, all at once in one loop."""
-    make: Callable[..., Ours | Theirs] = Ours if contender in {"socket", "polling"} else Theirs
-    chosen = list(product(faults, LENGTHS))
+async def run_provider(provider: str, faults: Iterable[str]) -> list[WaitResult]:
+    """Run one wait for each fault, all at the same time in one event loop."""
+    make: Callable[..., BuildPixelWait | OtherProviderWait] = (
+        BuildPixelWait if provider in {"socket", "polling"} else OtherProviderWait
+    )
+    combinations = list(product(faults, DURATIONS))
     with ExitStack() as stack:
-        cases = [make(contender, stack, f"peer_{number}") for number, _ in enumerate(chosen)]
-        waits = [suffer(case, contender, *which) for case, which in zip(cases, chosen, strict=True)]
+        cases = [make(provider, stack, f"peer_{number}") for number, _ in enumerate(combinations)]
+        waits = [
+            run_wait(case, provider, *combination)
+            for case, combination in zip(cases, combinations, strict=True)
+        ]
         return await asyncio.gather(*waits)
 
 
-def run_all(faults: Iterable[str]) -> list[Ended]:
-    """Run each contender that is installed in a process of its own, all at once."""
+def run_all(faults: Iterable[str]) -> list[WaitResult]:
+    """Run each installed provider in a separate process, all at the same time."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.chaos.peers", "--faults"]
     processes = [
         subprocess.Popen(
-            [*command, ",".join(faults), "--contender", name],
+            [*command, ",".join(faults), "--provider", name],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for name in CONTENDERS
+        for name in PROVIDERS
         if installed(name) is not None
     ]
-    found = []
+    results = []
     for process in processes:
-        said, _ = process.communicate()
+        text, _ = process.communicate()
         if process.returncode:
             raise SystemExit(f"{process.args!r} ended with {process.returncode}")
-        found += [Ended(**one) for one in json.loads(said.rpartition("RESULT ")[2])]
-    return found
+        results += [WaitResult(**result) for result in json.loads(text.rpartition("RESULT ")[2])]
+    return results
 
 
-def installed(contender: str) -> str | None:
-    """Give the version of a contender's package, None if it is not here."""
+def installed(provider: str) -> str | None:
+    """Return the version of a provider's package, None if it is not installed."""
     try:
-        return version(PACKAGES.get(contender, "airflow-provider-buildpixel"))
+        return version(PACKAGES.get(provider, "airflow-provider-buildpixel"))
     except PackageNotFoundError:
         return None
 
 
-def table(found: list[Ended]) -> str:
-    """Render the table."""
-    names = [name for name in CONTENDERS if any(one.contender == name for one in found)]
-    heads = [
-        f"{CONTENDERS[name]} {installed(name)}, {length:g} s"
-        for name, length in product(names, LENGTHS)
+def table(results: list[WaitResult]) -> str:
+    """Return the table."""
+    names = [name for name in PROVIDERS if any(result.provider == name for result in results)]
+    columns = [
+        f"{PROVIDERS[name]} {installed(name)}, {duration:g} s"
+        for name, duration in product(names, DURATIONS)
     ]
-    lines = [f"| fault | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    by_key = {(one.contender, one.fault, one.length): one for one in found}
-    for fault in dict.fromkeys(one.fault for one in found):
-        cells = [cell(by_key[name, fault, length]) for name, length in product(names, LENGTHS)]
+    lines = [f"| fault | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    by_key = {(result.provider, result.fault, result.duration): result for result in results}
+    for fault in dict.fromkeys(result.fault for result in results):
+        cells = [
+            cell(by_key[name, fault, duration]) for name, duration in product(names, DURATIONS)
+        ]
         lines.append(f"| `{fault}` | {' | '.join(cells)} |")
-    rights = [
-        sum(one.what == "right" for one in found if (one.contender, one.length) == key)
-        for key in product(names, LENGTHS)
+    successes = [
+        sum(
+            result.outcome == "success"
+            for result in results
+            if (result.provider, result.duration) == key
+        )
+        for key in product(names, DURATIONS)
     ]
-    faults = len(dict.fromkeys(one.fault for one in found))
-    lines.append(f"| **right, of {faults}** | {' | '.join(f'**{count}**' for count in rights)} |")
+    faults = len(dict.fromkeys(result.fault for result in results))
+    lines.append(
+        f"| **successes, of {faults}** | {' | '.join(f'**{count}**' for count in successes)} |"
+    )
     return "\n".join(lines)
 
 
-def cell(one: Ended) -> str:
-    """Say how one wait ended."""
-    if one.what == "right":
-        felt = "" if one.hits or one.fault in {"none", "refuse-connections"} else ", not felt"
-        return f"right, {one.after:.0f} s{felt}"
-    return "still waits" if one.what == "waits" else f"**fails**: {reason(one.what)}"
+def cell(result: WaitResult) -> str:
+    """Return the cell of one wait."""
+    if result.outcome == "success":
+        hit = "" if result.hits or result.fault in {"none", "refuse-connections"} else ", not hit"
+        return f"success, {result.delay:.0f} s{hit}"
+    return (
+        "still waits"
+        if result.outcome == "waits"
+        else f"**fails**: {shortened_error(result.outcome)}"
+    )
 
 
-def reason(said: str) -> str:
-    """Shorten an error to what a cell of a table can hold, without the ids of one run."""
-    plain = " ".join(said.replace("|", "/").split())
+def shortened_error(text: str) -> str:
+    """Shorten an error for a cell of the table, without ids of the run."""
+    plain = " ".join(text.replace("|", "/").split())
     plain = re.sub(r"^(\d{3}), message='([^']*)'?.*", r"HTTP \1 \2", plain)
     for mark in (": GET /", ": If the state", " 127.0.0.1", " (last error", " (message=", ": <"):
         plain = plain.partition(mark)[0]
-    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 3]}..."
+    return plain if len(plain) <= MAX_ERROR_LENGTH else f"{plain[: MAX_ERROR_LENGTH - 3]}..."
 
 
 def main() -> None:
-    """Run, print and write."""
+    """Run all providers, print the table, and write it to the page."""
     parser = argparse.ArgumentParser(description="The same faults against three providers.")
-    parser.add_argument("--contender", choices=CONTENDERS, help="run this one, and print JSON")
-    parser.add_argument("--faults", default=",".join(FAULTS), help="run these only")
+    parser.add_argument(
+        "--provider", choices=PROVIDERS, help="run only this provider, and print JSON"
+    )
+    parser.add_argument("--faults", default=",".join(FAULTS), help="run only these faults")
     parser.add_argument("--write", type=Path, help="file for the table")
-    given = parser.parse_args()
-    if given.contender:
+    arguments = parser.parse_args()
+    if arguments.provider:
         with isolated():
-            found = asyncio.run(contend(given.contender, given.faults.split(",")))
-        sys.stdout.write(f"RESULT {json.dumps([asdict(one) for one in found])}\n")
+            results = asyncio.run(run_provider(arguments.provider, arguments.faults.split(",")))
+        sys.stdout.write(f"RESULT {json.dumps([asdict(result) for result in results])}\n")
         return
-    text = table(run_all(given.faults.split(",")))
+    text = table(run_all(arguments.faults.split(",")))
     sys.stdout.write(f"{text}\n")
-    if given.write:
-        written(given.write, "peers", text)
+    if arguments.write:
+        pages.write_part(arguments.write, "peers", text)
 
 
 if __name__ == "__main__":

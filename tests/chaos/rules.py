@@ -1,11 +1,11 @@
-"""What each fault does to a task: how it must end, phase by phase, or why it cannot happen."""
+"""How a task must end after each fault, by phase, or why the fault cannot happen there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.sandbox.faults import KINDS
+from airflow_provider_buildpixel.sandbox.faults.catalog import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +17,9 @@ WAITS = ("joining", "waiting")
 class End:
     """How a task ends.
 
-    :param error: what its first try raises; None if that ends right.
-    :param retried: the next try ends right.
-    :param slow: seconds that it may well take.
+    :param error: what its first try raises; None if it succeeds.
+    :param retried: the next try succeeds.
+    :param slow: seconds that it usually takes at most.
     """
 
     error: str | None = None
@@ -27,171 +27,175 @@ class End:
     slow: float = 2.0
 
     @property
-    def words(self) -> str:
-        """How the docs put it."""
+    def text(self) -> str:
+        """The text on the page."""
         if self.error is None:
-            return "right"
-        return f"`{self.error}`, then right" if self.retried else f"`{self.error}`"
+            return "success"
+        return f"`{self.error}`, then success" if self.retried else f"`{self.error}`"
 
 
 @dataclass(frozen=True)
-class Never:
-    """It cannot happen.
+class Impossible:
+    """The fault cannot happen in this phase.
 
-    :param why: the reason, as the docs put it.
+    :param reason: the text on the page.
     """
 
-    why: str
+    reason: str
 
 
-Ends = End | Never
-RIGHT = End()
-LOOKED = End(slow=32.0)
-"""Right after half a minute of looking for the build, as the request may have made it."""
+Expected = End | Impossible
+SUCCESS = End()
+AFTER_SEARCH = End(slow=32.0)
+"""Success after half a minute of searches for the build that the request may have started."""
 
 UNCERTAIN = End("DispatchUncertain", retried=True, slow=70.0)
-ANY = "any"
+ANY_PHASE = "any"
 
 
-def again(error: str) -> End:
-    """Give an end that takes a retry of the task."""
+def with_retry(error: str) -> End:
+    """Return an end with an error in the first try and a successful retry."""
     return End(error, retried=True)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a fault does to a task.
+    """How a fault is injected, and how a task then ends.
 
-    :param ends: by phase, or by ``any``, which is for those that are not named.
-    :param order: how it is ordered of the sandbox: its parameters, and ``times``.
-    :param lasts: it is not removed before the end of the task.
+    :param ends: by phase, or ``any`` for all other phases.
+    :param params: parameters of the sandbox's fault, with ``times``.
+    :param permanent: the fault is not removed before the end of the task.
     """
 
-    ends: Mapping[str, Ends]
-    order: Mapping[str, Any] = field(default_factory=dict)
-    lasts: bool = False
+    ends: Mapping[str, Expected]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    permanent: bool = False
 
-    def end(self, phase: str) -> Ends:
-        """Say how a task ends that is struck in a phase."""
-        return self.ends[phase] if phase in self.ends else self.ends[ANY]
+    def end(self, phase: str) -> Expected:
+        """Return how a task ends if the fault is hit in a phase."""
+        return self.ends[phase] if phase in self.ends else self.ends[ANY_PHASE]
 
 
 TWICE = {"times": 2}
 ONCE = {"times": 1}
-LASTING = {"times": None}
+UNTIL_REMOVED = {"times": None}
 
 
-def _by(dispatching: Ends, reads: Ends = RIGHT, **others: Ends) -> dict[str, Ends]:
-    return {ANY: reads, "dispatching": dispatching, **others}
+def _ends(
+    dispatching: Expected, reads: Expected = SUCCESS, **others: Expected
+) -> dict[str, Expected]:
+    return {ANY_PHASE: reads, "dispatching": dispatching, **others}
 
 
-def _passing(dispatching: Ends, **order: Any) -> Rule:
-    """Make the rule of trouble that passes: what reads is repeated, what starts a build looks."""
-    return Rule(_by(dispatching), ONCE | order)
+def _temporary(dispatching: Expected, **params: Any) -> Rule:
+    """Return the rule of a temporary fault: reads are repeated; a dispatch searches its build."""
+    return Rule(_ends(dispatching), ONCE | params)
 
 
-def _refused(error: str) -> Rule:
-    """Make the rule of a refusal, which no waiting cures."""
-    return Rule({ANY: End(error)}, LASTING, lasts=True)
+def _permanent(error: str) -> Rule:
+    """Return the rule of a refusal, which does not end by itself."""
+    return Rule({ANY_PHASE: End(error)}, UNTIL_REMOVED, permanent=True)
 
 
-NO_LIST = Never("no list is read")
-NOT_THERE = Never("its store is asked in another phase")
-REST_ONLY = Never("only REST is used")
-NOT_JOINED = Never("nothing is sent before the room is joined")
-NO_WEBHOOK = Never("no task depends on a webhook")
+NO_LIST = Impossible("no list is read")
+OTHER_PHASE = Impossible("the artifact store is used in another phase")
+REST_ONLY = Impossible("only REST is used")
+NOT_JOINED = Impossible("nothing is sent before the room is joined")
+NO_WEBHOOK = Impossible("no task depends on a webhook")
 
 HTTP = {
-    "500": _passing(LOOKED),
-    "502-html": _passing(LOOKED),
-    "503-empty": _passing(LOOKED),
-    "429": _passing(RIGHT, times=2),
-    "401": _refused("Unauthorized"),
-    "403": _refused("Forbidden"),
+    "500": _temporary(AFTER_SEARCH),
+    "502-html": _temporary(AFTER_SEARCH),
+    "503-empty": _temporary(AFTER_SEARCH),
+    "429": _temporary(SUCCESS, times=2),
+    "401": _permanent("Unauthorized"),
+    "403": _permanent("Forbidden"),
     "404": Rule(
         {
-            ANY: again("NotFound"),
-            "joining": RIGHT,
-            "waiting": RIGHT,
-            "downloading": again("ArtifactUnavailable"),
+            ANY_PHASE: with_retry("NotFound"),
+            "joining": SUCCESS,
+            "waiting": SUCCESS,
+            "downloading": with_retry("ArtifactUnavailable"),
         },
         ONCE,
     ),
-    "refuse": _refused("InvalidRequest"),
-    "reset": _passing(LOOKED),
-    "close": _passing(LOOKED),
-    "hang": Rule({ANY: End(slow=8.0), "dispatching": UNCERTAIN}, ONCE),
-    "slow": _passing(RIGHT, times=2, delay=1.0),
-    "held": _passing(RIGHT),
-    "lost-answer": _passing(RIGHT),
-    "truncated-json": _passing(RIGHT),
-    "mistyped-json": _passing(RIGHT),
-    "html-200": _passing(UNCERTAIN),
-    "empty-200": _passing(UNCERTAIN),
-    "redirect": Rule({ANY: End("UnexpectedAnswer")}, LASTING, lasts=True),
+    "refuse": _permanent("InvalidRequest"),
+    "reset": _temporary(AFTER_SEARCH),
+    "close": _temporary(AFTER_SEARCH),
+    "hang": Rule({ANY_PHASE: End(slow=8.0), "dispatching": UNCERTAIN}, ONCE),
+    "slow": _temporary(SUCCESS, times=2, delay=1.0),
+    "held": _temporary(SUCCESS),
+    "lost-answer": _temporary(SUCCESS),
+    "truncated-json": _temporary(SUCCESS),
+    "mistyped-json": _temporary(SUCCESS),
+    "html-200": _temporary(UNCERTAIN),
+    "empty-200": _temporary(UNCERTAIN),
+    "redirect": Rule({ANY_PHASE: End("UnexpectedAnswer")}, UNTIL_REMOVED, permanent=True),
     "stale": Rule(
         {
-            ANY: RIGHT,
-            "concluding": again("NotFound"),
-            "downloading": again("ArtifactUnavailable"),
+            ANY_PHASE: SUCCESS,
+            "concluding": with_retry("NotFound"),
+            "downloading": with_retry("ArtifactUnavailable"),
         },
         ONCE,
     ),
     "endless-pages": Rule(
         {
-            ANY: NO_LIST,
-            "resolving": again("UnexpectedAnswer"),
-            "dispatching": again("UnexpectedAnswer"),
+            ANY_PHASE: NO_LIST,
+            "resolving": with_retry("UnexpectedAnswer"),
+            "dispatching": with_retry("UnexpectedAnswer"),
         },
         TWICE,
     ),
 }
 
 
-def _store(end: Ends, **order: Any) -> Rule:
-    return Rule({ANY: NOT_THERE, "downloading": end}, ONCE | order)
+def _store(end: Expected, **params: Any) -> Rule:
+    return Rule({ANY_PHASE: OTHER_PHASE, "downloading": end}, ONCE | params)
 
 
-GONE = again("ArtifactUnavailable")
-OTHER_SIZE = again("ChecksumMismatch")
-NO_STATE = Never("a store has neither lists nor a state that could lag")
+UNAVAILABLE = with_retry("ArtifactUnavailable")
+WRONG_CHECKSUM = with_retry("ChecksumMismatch")
+NO_STATE = Impossible("a store has no lists and no state that could be stale")
 STORE = {
-    "artifact-breaks": _store(RIGHT, times=2),
-    "artifact-stalls": _store(RIGHT, hold=1.0),
+    "artifact-breaks": _store(SUCCESS, times=2),
+    "artifact-stalls": _store(SUCCESS, hold=1.0),
     "artifact-slow": _store(End(slow=5.0), rate=200_000),
-    "artifact-ignores-range": _store(RIGHT),
-    "artifact-wrong-range": _store(RIGHT),
-    "artifact-corrupt": _store(again("ChecksumMismatch")),
-    "artifact-short": _store(RIGHT),
-    "artifact-expired": _store(RIGHT),
-    "artifact-gone": _store(GONE),
+    "artifact-ignores-range": _store(SUCCESS),
+    "artifact-wrong-range": _store(SUCCESS),
+    "artifact-corrupt": _store(with_retry("ChecksumMismatch")),
+    "artifact-short": _store(SUCCESS),
+    "artifact-expired": _store(SUCCESS),
+    "artifact-gone": _store(UNAVAILABLE),
 }
 AT_STORE = {
-    "404": _store(GONE),
+    "404": _store(UNAVAILABLE),
     "hang": _store(End(slow=32.0)),
-    "slow": _store(RIGHT, delay=1.0),
-    "401": _store(RIGHT, times=2),
-    "403": _store(RIGHT, times=2),
-    "refuse": _store(RIGHT, times=2),
-    "truncated-json": _store(OTHER_SIZE),
-    "mistyped-json": _store(OTHER_SIZE),
-    "html-200": _store(OTHER_SIZE),
-    "empty-200": _store(OTHER_SIZE),
-    "redirect": _store(GONE),
+    "slow": _store(SUCCESS, delay=1.0),
+    "401": _store(SUCCESS, times=2),
+    "403": _store(SUCCESS, times=2),
+    "refuse": _store(SUCCESS, times=2),
+    "truncated-json": _store(WRONG_CHECKSUM),
+    "mistyped-json": _store(WRONG_CHECKSUM),
+    "html-200": _store(WRONG_CHECKSUM),
+    "empty-200": _store(WRONG_CHECKSUM),
+    "redirect": _store(UNAVAILABLE),
     "stale": _store(NO_STATE),
     "endless-pages": _store(NO_STATE),
 }
-"""The faults of HTTP at the artifact store, where they do not simply pass."""
+"""HTTP faults at the artifact store that differ from the default."""
 
-PASSING_AT_STORE = _store(RIGHT)
-
-
-def _channel(**order: Any) -> Rule:
-    return Rule({ANY: REST_ONLY} | dict.fromkeys(WAITS, RIGHT), TWICE | order)
+DEFAULT_AT_STORE = _store(SUCCESS)
 
 
-def _events(**order: Any) -> Rule:
-    return Rule({ANY: REST_ONLY, "joining": NOT_JOINED, "waiting": RIGHT}, LASTING | order)
+def _channel(**params: Any) -> Rule:
+    return Rule({ANY_PHASE: REST_ONLY} | dict.fromkeys(WAITS, SUCCESS), TWICE | params)
+
+
+def _events(**params: Any) -> Rule:
+    return Rule(
+        {ANY_PHASE: REST_ONLY, "joining": NOT_JOINED, "waiting": SUCCESS}, UNTIL_REMOVED | params
+    )
 
 
 CHANNEL = {
@@ -208,31 +212,35 @@ CHANNEL = {
     "events-malformed": _events(),
 }
 WEBHOOKS = {
-    name: Rule({ANY: NO_WEBHOOK}) for name, kind in KINDS.items() if kind.place == "webhook"
+    name: Rule({ANY_PHASE: NO_WEBHOOK}) for name, kind in KINDS.items() if kind.layer == "webhook"
 }
-DOOR = Rule({ANY: RIGHT, "dispatching": LOOKED}, LASTING)
+OUTAGE = Rule({ANY_PHASE: SUCCESS, "dispatching": AFTER_SEARCH}, UNTIL_REMOVED)
 RULES = (
     HTTP
     | STORE
     | CHANNEL
     | WEBHOOKS
-    | {"refuse-connections": DOOR, "revoked-token": _refused("Unauthorized")}
+    | {"refuse-connections": OUTAGE, "revoked-token": _permanent("Unauthorized")}
 )
-ONLY_WAITS = Never("only a wait outlasts two tokens")
-ACTS = {
+ONLY_WAITS = Impossible("only a wait outlives two tokens")
+ACTIONS = {
     "the build is deleted": Rule(
         {
-            ANY: Never("there is no build yet"),
+            ANY_PHASE: Impossible("there is no build yet"),
             "joining": End("NotFound", slow=65.0),
             "waiting": End("NotFound", slow=65.0),
             "concluding": End("NotFound"),
             "downloading": End("ArtifactUnavailable"),
         },
-        LASTING,
-        lasts=True,
+        UNTIL_REMOVED,
+        permanent=True,
     ),
-    "the token is replaced": Rule({ANY: RIGHT}, LASTING),
-    "the token is replaced twice": Rule({ANY: ONLY_WAITS} | dict.fromkeys(WAITS, RIGHT), LASTING),
-    "the service is deployed": Rule({ANY: REST_ONLY, "joining": NOT_JOINED, "waiting": RIGHT}),
+    "the token is replaced": Rule({ANY_PHASE: SUCCESS}, UNTIL_REMOVED),
+    "the token is replaced twice": Rule(
+        {ANY_PHASE: ONLY_WAITS} | dict.fromkeys(WAITS, SUCCESS), UNTIL_REMOVED
+    ),
+    "the service is deployed": Rule(
+        {ANY_PHASE: REST_ONLY, "joining": NOT_JOINED, "waiting": SUCCESS}
+    ),
 }
-"""What befalls a task besides the sandbox's faults."""
+"""Other events during a task, besides the sandbox's faults."""

@@ -1,7 +1,7 @@
-"""Which faults there are, when they can strike a task, and how it must then end.
+"""All cells of the matrix: fault, phase, mode and channel, with the expected end of the task.
 
-All of it is values: nothing here runs anything. The faults are those of the sandbox, by its own
-list, so that a new one without a rule fails a test.
+This module only computes values. The faults come from the sandbox's own list, so a new one without
+a rule fails a test.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from functools import cache, cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.sandbox.faults import ARTIFACT, KINDS
-from tests.chaos.rules import ACTS, AT_STORE, PASSING_AT_STORE, RULES, End, Never
+from airflow_provider_buildpixel.sandbox.faults.catalog import ARTIFACT, KINDS
+from tests.chaos.rules import ACTIONS, AT_STORE, DEFAULT_AT_STORE, RULES, End, Impossible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.chaos.rules import Ends, Rule
+    from tests.chaos.rules import Expected, Rule
 
 PHASES = ("resolving", "dispatching", "joining", "waiting", "concluding", "downloading")
 MODES = ("blocking", "deferrable")
@@ -30,7 +30,7 @@ ROUTES = {
     "concluding": "GET /builds/:id",
     "downloading": "GET /builds/:id/download",
 }
-"""The request of each phase that is struck."""
+"""The request of each phase into which faults are injected."""
 
 LISTS = {"resolving": "GET /projects", "dispatching": "GET /builds"}
 """The lists that a task reads, for faults that only lists can have."""
@@ -40,10 +40,10 @@ NEEDS_SOCKET = ("socket", "connect", "join", "event")
 
 @dataclass(frozen=True)
 class Row:
-    """A fault at a place.
+    """A fault at the API or at the artifact store.
 
-    :param kind: its name among the sandbox's faults, or among the acts.
-    :param at_store: a fault of HTTP that strikes the artifact store instead of the API.
+    :param kind: its name among the sandbox's faults, or among the actions.
+    :param at_store: an HTTP fault that is injected at the artifact store instead of the API.
     """
 
     kind: str
@@ -54,39 +54,39 @@ class Row:
         return f"{self.kind}, at the store" if self.at_store else self.kind
 
     @property
-    def place(self) -> str:
-        """Where it strikes."""
-        return KINDS[self.kind].place if self.kind in KINDS else "act"
+    def layer(self) -> str:
+        """The layer of the fault in the sandbox."""
+        return KINDS[self.kind].layer if self.kind in KINDS else "action"
 
     @property
     def socket_only(self) -> bool:
-        """Whether it takes a live channel to feel it."""
-        return self.place in NEEDS_SOCKET or self.kind == "the service is deployed"
+        """Whether it affects only tasks with a live channel."""
+        return self.layer in NEEDS_SOCKET or self.kind == "the service is deployed"
 
     def route(self, phase: str) -> str | None:
-        """Give the route that is struck, None where none has to be named."""
-        if self.at_store or self.place == "store":
+        """Return the route of the fault, None if it needs none."""
+        if self.at_store or self.layer == "store":
             return ARTIFACT
         if self.kind in {"endless-pages", "stale"} and phase in LISTS:
             return LISTS[phase]
-        return ROUTES[phase] if self.place == "http" else None
+        return ROUTES[phase] if self.layer == "http" else None
 
 
 @cache
 def rows() -> tuple[Row, ...]:
-    """List the sandbox's faults, those of HTTP also at the store, and the acts."""
+    """Return the sandbox's faults, HTTP faults also at the store, and the actions."""
     known = [Row(kind, RULES[kind]) for kind in KINDS]
     stores = [
-        Row(kind, AT_STORE.get(kind, PASSING_AT_STORE), at_store=True)
+        Row(kind, AT_STORE.get(kind, DEFAULT_AT_STORE), at_store=True)
         for kind in KINDS
-        if KINDS[kind].place == "http"
+        if KINDS[kind].layer == "http"
     ]
-    return (*known, *stores, *(Row(kind, rule) for kind, rule in ACTS.items()))
+    return (*known, *stores, *(Row(kind, rule) for kind, rule in ACTIONS.items()))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A fault that strikes a task in a phase, a mode, over a channel."""
+    """A fault in one phase of a task, in one mode and over one channel."""
 
     row: Row
     phase: str
@@ -97,59 +97,59 @@ class Cell:
         return f"{self.row}-{self.phase}-{self.mode}-{self.channel}"
 
     @cached_property
-    def end(self) -> Ends:
+    def end(self) -> Expected:
         """How the task must end, or why this cannot happen."""
         end = self.row.rule.end(self.phase)
-        if isinstance(end, Never):
+        if isinstance(end, Impossible):
             return end
         if self.phase == "downloading" and (self.mode, self.channel) != ("blocking", "polling"):
-            return Never("a download is neither deferred nor does it listen")
+            return Impossible("a download is not deferred and uses no live channel")
         if self.channel == "polling" and self.phase == "joining":
-            return Never("who polls joins no room")
+            return Impossible("polling joins no room")
         if self.channel == "polling" and self.row.socket_only:
-            return Never("who polls has no socket")
+            return Impossible("polling uses no socket")
         return end
 
     @property
     def builds(self) -> int:
-        """How many builds must have been started in the end."""
+        """How many builds must have been started at the end."""
         end = self.end
-        gone = isinstance(end, End) and end.error is not None and not end.retried
-        return 0 if gone and self.phase in {"resolving", "dispatching"} else 1
+        failed = isinstance(end, End) and end.error is not None and not end.retried
+        return 0 if failed and self.phase in {"resolving", "dispatching"} else 1
 
 
 @cache
 def cells() -> tuple[Cell, ...]:
-    """List all cells, those that cannot happen included."""
+    """Return all cells, including those that cannot happen."""
     return tuple(Cell(*cell) for cell in product(rows(), PHASES, MODES, CHANNELS))
 
 
 def possible(among: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Leave out the cells that cannot happen."""
+    """Return the cells that can happen."""
     return tuple(cell for cell in among if isinstance(cell.end, End))
 
 
-QUICK = 10.0
-"""Seconds above which a cell is left to the full run, where its fault has a quicker one."""
+MAX_SAMPLE_SECONDS = 10.0
+"""Slower cells are not in the sample."""
 
 
 @cache
 def sample() -> tuple[Cell, ...]:
-    """Choose one cell for each fault that can strike, spread over phases, modes and channels."""
+    """Return one cell for each fault, spread over phases, modes and channels."""
     used = dict.fromkeys((*PHASES, *MODES, *CHANNELS), 0)
-    chosen = []
+    selected = []
     for row in rows():
         cell = min(
-            possible(cell for cell in cells() if cell.row == row and _quick(cell)),
+            possible(cell for cell in cells() if cell.row == row and _is_quick(cell)),
             key=lambda cell: used[cell.phase] * 4 + used[cell.mode] + used[cell.channel],
             default=None,
         )
         if cell is not None:
-            chosen.append(cell)
+            selected.append(cell)
             for name in (cell.phase, cell.mode, cell.channel):
                 used[name] += 1
-    return tuple(chosen)
+    return tuple(selected)
 
 
-def _quick(cell: Cell) -> bool:
-    return isinstance(cell.end, End) and cell.end.slow < QUICK
+def _is_quick(cell: Cell) -> bool:
+    return isinstance(cell.end, End) and cell.end.slow < MAX_SAMPLE_SECONDS

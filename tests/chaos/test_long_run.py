@@ -1,4 +1,4 @@
-"""The short form of the long run: many reconnects, and nothing that grows with them."""
+"""The short form of the long run: resources do not grow with the number of reconnects."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
-from tests.chaos.crowd import Crowd
-from tests.chaos.gauges import grown, reading
+from tests.chaos.resource_usage import growth, resource_usage
+from tests.chaos.wait_pool import WaitPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.chaos.gauges import Reading
+    from tests.chaos.resource_usage import ResourceUsage
 
 WAITS, CONNECTIONS = 200, 20
 DEPLOYS = 4
-INTERVAL = 4.0
-OBJECTS = 200
-"""What a leaked connection has at least, in objects of all kinds."""
+POLL_INTERVAL = 4.0
+OBJECTS_PER_CONNECTION = 200
+"""The least number of Python objects that a leaked connection keeps."""
 
-PATIENCE = 240.0
+TIMEOUT = 240.0
 RECONNECTS = (DEPLOYS + 1) * CONNECTIONS
-A_FEW = RECONNECTS // 4
-"""What may come and go, and is less than anything that each reconnect would leave behind."""
+TOLERANCE = RECONNECTS // 4
+"""Allowed growth: less than a leak in each reconnect would cause."""
 
 
 @dataclass
-class LocalTown:
+class LocalService:
     """The sandbox in this process, in its own thread."""
 
     sandbox: Sandbox
@@ -40,7 +40,7 @@ class LocalTown:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The base URL."""
         return self.sandbox.url
 
     def push(self, branch: str) -> str:
@@ -50,27 +50,27 @@ class LocalTown:
         return self.builds[-1]
 
     def issue_token(self) -> str:
-        """Give a new token."""
+        """Return a new token."""
         return self.sandbox.issue_token()
 
     def revoke(self, token: str) -> None:
         """Revoke a token."""
         self.sandbox.revoke(token)
 
-    def followed(self) -> bool:
-        """Whether every wait is in its room again, over one socket for each connection."""
+    def all_joined(self) -> bool:
+        """Return whether every wait has joined its room, over one socket for each connection."""
         return self.sandbox.sockets == CONNECTIONS and all(map(self.sandbox.joined, self.builds))
 
     def deploy(self, number: int) -> None:
-        """Send everyone away, in one way or the other."""
+        """Disconnect all sockets, alternately with and without a disconnect packet."""
         self.sandbox.drop_sockets() if number % 2 else self.sandbox.kick_sockets()
 
     def close_idle(self) -> None:
-        """Close the connections of REST, as balancers do with idle ones: so many may be kept."""
+        """Close idle HTTP connections, as load balancers do: clients keep a varying number."""
         server = self.sandbox._running.server
 
         def close() -> None:
-            busy = {request.transport for request in server.gateway._passing.values()}
+            busy = {request.transport for request in server.socket_middleware._in_progress.values()}
             runner = server._api.server
             for connection in list(runner.connections if runner else ()):
                 if connection.transport is not None and connection.transport not in busy:
@@ -79,88 +79,90 @@ class LocalTown:
         self.sandbox._running.run(close)
 
     def finish(self) -> None:
-        """Let all builds end well."""
+        """Complete all builds."""
         for build_id in self.builds:
             self.sandbox.set_status(build_id, "complete")
 
 
-async def until(true: Callable[[], bool]) -> bool:
-    """Wait for something that takes as long as the machine is busy; say whether it came."""
-    end = time.monotonic() + PATIENCE
-    while not await asyncio.to_thread(true):
+async def wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition; return whether it became true before the timeout."""
+    end = time.monotonic() + TIMEOUT
+    while not await asyncio.to_thread(condition):
         if time.monotonic() > end:
             return False
         await asyncio.sleep(0.1)
     return True
 
 
-async def deployed(town: LocalTown, number: int) -> None:
-    """Deploy, and wait until all waits have come back."""
-    await asyncio.to_thread(town.deploy, number)
-    assert await until(town.followed)
+async def deploy_and_wait(service: LocalService, number: int) -> None:
+    """Deploy, and wait until all waits have joined again."""
+    await asyncio.to_thread(service.deploy, number)
+    assert await wait_until(service.all_joined)
 
 
-async def calm(town: LocalTown) -> Reading:
-    """Look when the reads that follow a reconnect are over."""
-    await asyncio.sleep(INTERVAL + 1.0)
-    return await down_to(town, None, 0)
+async def usage_when_idle(service: LocalService) -> ResourceUsage:
+    """Return the usage after the reads that follow a reconnect."""
+    await asyncio.sleep(POLL_INTERVAL + 1.0)
+    return await usage_after_cleanup(service, None, 0)
 
 
-async def down_to(
-    town: LocalTown, before: Reading | None, few: int, objects: float = inf
-) -> Reading:
-    """Look until no more is there than before, and a few; give the last look in any case."""
-    end = time.monotonic() + PATIENCE / 2
+async def usage_after_cleanup(
+    service: LocalService, before: ResourceUsage | None, tolerance: int, objects: float = inf
+) -> ResourceUsage:
+    """Measure until the growth is within the tolerance, or time is up; return the last usage."""
+    end = time.monotonic() + TIMEOUT / 2
     while True:
-        await asyncio.to_thread(town.close_idle)
+        await asyncio.to_thread(service.close_idle)
         await asyncio.sleep(0.3)
-        # The sandbox is in this process, and its book grows with every request.
-        town.sandbox.forget_requests()
-        after = reading()
+        # The sandbox is in this process, and its list of requests grows.
+        service.sandbox.forget_requests()
+        after = resource_usage()
         if before is None:
             return after
         more = max(
             after.tasks - before.tasks,
             after.threads - before.threads,
             after.descriptors - before.descriptors,
-            *grown(before, after).values(),
+            *growth(before, after).values(),
             0,
         )
-        fewer = after.objects - before.objects < objects
-        if (more < few and fewer) or time.monotonic() > end:
+        objects_ok = after.objects - before.objects < objects
+        if (more < tolerance and objects_ok) or time.monotonic() > end:
             return after
 
 
-def check(before: Reading, after: Reading, few: int) -> None:
-    """Compare two looks."""
-    assert after.tasks - before.tasks < few
-    assert after.threads - before.threads < few
-    assert after.descriptors - before.descriptors < few
-    assert grown(before, after, least=few) == {}
+def check_growth(before: ResourceUsage, after: ResourceUsage, tolerance: int) -> None:
+    """Compare the usage at two times."""
+    assert after.tasks - before.tasks < tolerance
+    assert after.threads - before.threads < tolerance
+    assert after.descriptors - before.descriptors < tolerance
+    assert growth(before, after, least=tolerance) == {}
 
 
 @pytest.mark.timeout(600)
 async def test_nothing_grows() -> None:
-    """Reconnects and new tokens leave nothing behind, and the end of all waits nothing at all."""
+    """Reconnects and new tokens leak nothing, and neither do waits that have ended."""
     with Sandbox(default=Plan("hangs", queue=0.0, run=1.0, lines=2)) as sandbox:
-        town = LocalTown(sandbox)
-        crowd = Crowd(town, CONNECTIONS, poll_interval=INTERVAL)
-        start = reading()
-        await crowd.come(WAITS)
-        assert await until(lambda: len(town.builds) == WAITS and town.followed())
-        await deployed(town, 0)
-        first = await calm(town)
+        service = LocalService(sandbox)
+        pool = WaitPool(service, CONNECTIONS, poll_interval=POLL_INTERVAL)
+        initial = resource_usage()
+        await pool.start(WAITS)
+        assert await wait_until(lambda: len(service.builds) == WAITS and service.all_joined())
+        await deploy_and_wait(service, 0)
+        first = await usage_when_idle(service)
         for number in range(DEPLOYS):
-            await deployed(town, number)
+            await deploy_and_wait(service, number)
         for number in range(CONNECTIONS):
-            await crowd.rotate(number)
-        await deployed(town, 0)
-        after = await down_to(town, first, A_FEW, A_FEW * OBJECTS)
-        check(first, after, A_FEW)
-        assert after.objects - first.objects < A_FEW * OBJECTS
-        await asyncio.to_thread(town.finish)
-        await crowd.go()
-        # One look-up of each connection is kept, for as long as its loop lives.
-        last = await down_to(town, start, A_FEW + CONNECTIONS)
-    check(start, last, A_FEW + CONNECTIONS)
-    assert crowd.counts == {"complete": WAITS, "rotations": CONNECTIONS}
+            await pool.rotate_token(number)
+        await deploy_and_wait(service, 0)
+        after = await usage_after_cleanup(
+            service, first, TOLERANCE, TOLERANCE * OBJECTS_PER_CONNECTION
+        )
+        check_growth(first, after, TOLERANCE)
+        assert after.objects - first.objects < TOLERANCE * OBJECTS_PER_CONNECTION
+        await asyncio.to_thread(service.finish)
+        await pool.finish()
+        # One cached lookup of each connection is kept for the lifetime of the event loop.
+        last = await usage_after_cleanup(service, initial, TOLERANCE + CONNECTIONS)
+    check_growth(initial, last, TOLERANCE + CONNECTIONS)
+    assert pool.counts == {"complete": WAITS, "rotations": CONNECTIONS}

@@ -1,4 +1,4 @@
-"""The short form of the matrix: each fault once, spread over phases, modes and channels."""
+"""A sample of the matrix: each fault once, spread over phases, modes and channels."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.drive import play_all
+from tests.chaos.run_cells import run_cells
 from tests.chaos.table import sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.chaos.drive import Outcome
+    from tests.chaos.run_cells import CellResult
     from tests.chaos.table import Cell
 
-AT_ONCE = 12
+CONCURRENCY = 12
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Iterator[dict[str, Outcome]]:
-    """Carry the sample out, many cells at once."""
+def results() -> Iterator[dict[str, CellResult]]:
+    """Run the sample, many cells at the same time."""
     with pytest.MonkeyPatch.context() as patch:
-        # Deferred tasks come back at once: no scheduler here could mistake them for failed.
+        # Deferred tasks resume without a delay: no scheduler here could mistake them for failed.
         patch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "-5")
-        yield {str(outcome.cell): outcome for outcome in play_all(sample(), AT_ONCE)}
+        yield {str(result.cell): result for result in run_cells(sample(), CONCURRENCY)}
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("cell", sample(), ids=str)
-def test_end(cell: Cell, outcomes: dict[str, Outcome]) -> None:
-    """A task ends as the table says, with as many builds as it says."""
-    assert not outcomes[str(cell)].problems
+def test_end(cell: Cell, results: dict[str, CellResult]) -> None:
+    """A task ends as stated in the table, with the stated number of builds."""
+    assert not results[str(cell)].problems

@@ -1,4 +1,4 @@
-"""The table of ends, by itself."""
+"""Tests of the table itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_buildpixel.sandbox.faults import KINDS
+from airflow_provider_buildpixel.sandbox.faults.catalog import KINDS
 from tests.chaos.__main__ import page
-from tests.chaos.rules import RULES, End, Never
+from tests.chaos.rules import RULES, End, Impossible
 from tests.chaos.table import (
     CHANNELS,
     MODES,
@@ -26,43 +26,47 @@ if TYPE_CHECKING:
 
 
 def test_every_fault_has_a_rule() -> None:
-    """A fault that the sandbox learns must be given its ends here."""
+    """Every fault of the sandbox has a rule."""
     assert set(RULES) == set(KINDS)
 
 
-def test_every_combination_is_there() -> None:
-    """Each fault meets each phase, mode and channel once, with an end or a reason."""
+def test_every_combination_exists() -> None:
+    """Each combination of fault, phase, mode and channel exists once, with an end or a reason."""
     everything = cells()
     assert len({str(cell) for cell in everything}) == len(everything)
     assert len(everything) == len(rows()) * len(PHASES) * len(MODES) * len(CHANNELS)
-    assert all(cell.end.words if isinstance(cell.end, End) else cell.end.why for cell in everything)
+    assert all(
+        cell.end.text if isinstance(cell.end, End) else cell.end.reason for cell in everything
+    )
 
 
 @pytest.mark.parametrize("row", rows(), ids=str)
-def test_what_heals_ends_right(row: Row) -> None:
-    """What heals ends right, perhaps with a retry; what lasts fails with an error that says so."""
+def test_only_permanent_faults_fail(row: Row) -> None:
+    """A temporary fault ends in success, perhaps with a retry; a permanent one in an error."""
     ends = [cell.end for cell in cells() if cell.row == row and isinstance(cell.end, End)]
     for end in ends:
-        assert (end.error is not None and not end.retried) == row.rule.lasts
+        assert (end.error is not None and not end.retried) == row.rule.permanent
 
 
-def test_the_sample_leaves_nothing_out() -> None:
-    """The short form has every fault that can strike at all, every phase, mode and channel."""
-    chosen = sample()
-    assert {cell.row.kind for cell in chosen} == {cell.row.kind for cell in possible(cells())}
-    assert {cell.phase for cell in chosen} == set(PHASES)
-    assert {(cell.mode, cell.channel) for cell in chosen} >= {
+def test_sample_covers_everything() -> None:
+    """The sample has every fault that can happen, every phase, mode and channel."""
+    selected = sample()
+    assert {cell.row.kind for cell in selected} == {cell.row.kind for cell in possible(cells())}
+    assert {cell.phase for cell in selected} == set(PHASES)
+    assert {(cell.mode, cell.channel) for cell in selected} >= {
         ("blocking", "socket"),
         ("deferrable", "socket"),
         ("blocking", "polling"),
         ("deferrable", "polling"),
     }
-    never = {row.kind for row in rows()} - {cell.row.kind for cell in chosen}
-    assert never == {kind for kind in KINDS if KINDS[kind].place == "webhook"}
+    missing = {row.kind for row in rows()} - {cell.row.kind for cell in selected}
+    assert missing == {kind for kind in KINDS if KINDS[kind].layer == "webhook"}
 
 
-def test_the_page_says_why_not() -> None:
-    """What cannot happen is on the page with its reason, not left out."""
+def test_page_shows_reasons() -> None:
+    """The page lists what cannot happen, with the reason."""
     text = page([], 0.0)
     assert all(f"| {row} |" in text for row in rows())
-    assert all(f": {cell.end.why} (" in text for cell in cells() if isinstance(cell.end, Never))
+    assert all(
+        f": {cell.end.reason} (" in text for cell in cells() if isinstance(cell.end, Impossible)
+    )

@@ -12,96 +12,99 @@ import pytest
 
 from airflow_provider_buildpixel.api.settings import Settings
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
-from tests.clients.shells import ROOMY, SHELLS, opened
+from tests.clients.adapters import ADAPTERS, LONG_TIMEOUT, open_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from tests.clients.shells import Shell
+    from tests.clients.adapters import ClientAdapter
 
-SOON = 15.0
-"""Seconds within which everything that a test opened must be gone."""
+CLEANUP_TIMEOUT = 15.0
+"""Seconds within which all resources of a test must be released."""
 
 
 def _descriptors() -> set[str]:
-    found = set()
-    for descriptor in list(Path("/proc/self/fd").iterdir()):
-        with suppress(FileNotFoundError):  # the listing's own descriptor
-            found.add(f"{descriptor.name} {descriptor.readlink()}")
-    return {one for one in found if "socket:" in one or "pipe:" in one or "eventpoll" in one}
+    descriptors = set()
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with suppress(FileNotFoundError):  # the descriptor of the listing itself
+            descriptors.add(f"{path.name} {path.readlink()}")
+    kinds = ("socket:", "pipe:", "eventpoll")
+    return {text for text in descriptors if any(kind in text for kind in kinds)}
 
 
-def _alive() -> set[object]:
+def _resources() -> set[object]:
     gc.collect()
     clients = engineio.base_client.connected_clients
     return {*threading.enumerate(), *_descriptors(), *clients}
 
 
-def _vanishes(leftovers: Callable[[], object]) -> None:
-    end = time.monotonic() + SOON
+def _wait_for_release(leftovers: Callable[[], object]) -> None:
+    end = time.monotonic() + CLEANUP_TIMEOUT
     while found := leftovers():
         assert time.monotonic() < end, f"left behind: {found}"
         time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def no_leftovers() -> Iterator[None]:
     """Check that a test leaves no thread, no descriptor and no Socket.IO client behind."""
-    gc.freeze()  # so that the collections afterwards look at this test's objects only
-    before = _alive()
+    gc.freeze()  # the collections afterwards only visit the objects of this test
+    before = _resources()
     yield
-    _vanishes(lambda: _alive() - before)
+    _wait_for_release(lambda: _resources() - before)
 
 
 @pytest.fixture(autouse=True)
-def sandbox(request: pytest.FixtureRequest, nothing_left: None) -> Iterator[Sandbox]:
-    """Run a sandbox whose builds do nothing by themselves.
+def sandbox(request: pytest.FixtureRequest, no_leftovers: None) -> Iterator[Sandbox]:
+    """Run a sandbox whose builds stay as they are unless the test changes them.
 
-    It is there before the test's event loop, so that it outlives it.
+    It starts before the event loop of the test and stops after it.
     """
     variants = getattr(request, "param", Variants())
     with Sandbox(variants=variants, default=Plan(outcome="stays_pending")) as running:
         threads = {thread for thread in threading.enumerate() if thread.name.startswith("buildp")}
         yield running
-        _vanishes(lambda: running.sockets)
-        _vanishes(lambda: _feeds(threads))
+        _wait_for_release(lambda: running.sockets)
+        _wait_for_release(lambda: _channel_threads(threads))
 
 
-def _feeds(known: set[threading.Thread]) -> list[threading.Thread]:
+def _channel_threads(sandbox_threads: set[threading.Thread]) -> list[threading.Thread]:
     return [
         thread
-        for thread in set(threading.enumerate()) - known
+        for thread in set(threading.enumerate()) - sandbox_threads
         if thread.name.startswith("buildpixel")
     ]
 
 
 @pytest.fixture
 def request_timeout() -> float:
-    """Give the seconds for one request."""
-    return ROOMY
+    """Return the request timeout in seconds."""
+    return LONG_TIMEOUT
 
 
 @pytest.fixture
 def settings(sandbox: Sandbox, request_timeout: float) -> Settings:
-    """Lead to the sandbox."""
+    """Return the settings of a connection to the sandbox."""
     return Settings(sandbox.url, sandbox.token, request_timeout=request_timeout)
 
 
-@pytest.fixture(params=list(SHELLS))
-async def shell(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Shell]:
-    """Give each of the two shells in turn."""
-    async with opened(request.param, settings) as one:
-        yield one
+@pytest.fixture(params=list(ADAPTERS))
+async def client(
+    request: pytest.FixtureRequest, settings: Settings
+) -> AsyncIterator[ClientAdapter]:
+    """Yield each of the two clients in turn."""
+    async with open_client(request.param, settings) as opened:
+        yield opened
 
 
-@pytest.fixture(params=list(SHELLS))
-def kind(request: pytest.FixtureRequest) -> str:
-    """Name each of the two shells in turn, for tests that open their own."""
+@pytest.fixture(params=list(ADAPTERS))
+def client_kind(request: pytest.FixtureRequest) -> str:
+    """Return the name of each of the two clients in turn, for tests that open their own."""
     return str(request.param)
 
 
 @pytest.fixture
-def queued(sandbox: Sandbox) -> str:
-    """Queue a build that stays so until the test says otherwise."""
+def queued_build(sandbox: Sandbox) -> str:
+    """Return the id of a build that stays queued until the test changes it."""
     setting = sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
     return sandbox.push(setting["id"])

@@ -153,7 +153,7 @@ class Fleet:
         """Start everything and wait until it is healthy."""
         self.path.chmod(0o711)  # PostgreSQL's user passes through, and sees nothing else
         self.services.furnish()
-        self.home.furnish()
+        self.home.create()
         for component in self.shared:
             component.start()
         self.wait_until(self._answers, STARTING, "PostgreSQL answers")

@@ -1,4 +1,4 @@
-"""Commands of the documentation: which there are, and how each is held against what it calls."""
+"""Checks the shell commands of the documentation against the programs that they call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.settings import Settings
 
 # Options of providers that are not installed here.
-OF_OTHERS = {("celery_broker_transport_options", "visibility_timeout")}
+UNINSTALLED_OPTIONS = {("celery_broker_transport_options", "visibility_timeout")}
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)", re.DOTALL)
@@ -28,7 +28,7 @@ BASH = shutil.which("bash") or "/bin/bash"
 
 
 def run(script: str) -> str:
-    """Run a script to its end, and give what it printed; whatever goes wrong in it fails."""
+    """Run a script and return its output; fail if any of its commands fails."""
     done = subprocess.run(
         [BASH, "-euo", "pipefail"], input=script, text=True, capture_output=True, check=False
     )
@@ -37,33 +37,33 @@ def run(script: str) -> str:
 
 
 def check_syntax(script: str) -> None:
-    """Let a shell read a script without running it."""
+    """Check the syntax of a script without running it."""
     done = subprocess.run([BASH, "-n"], input=script, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def commands(script: str) -> list[list[str]]:
-    """Split a script into its commands and their words; comments go."""
+    """Split a script into commands, and each command into words, without comments."""
     joined = script.replace("\\\n", " ")
     lines = (shlex.split(line, comments=True) for line in joined.splitlines())
     return [words for words in lines if words]
 
 
 def check(words: list[str]) -> None:
-    """Hold a command against what it calls; one that nobody knows fails."""
+    """Check a command against the parser of its program; fail for an unknown program."""
     rest = list(words)
     while rest and (assigned := _ASSIGNMENT.fullmatch(rest[0])):
         _check_variable(assigned["name"], assigned["value"])
         rest.pop(0)
     if not rest:
         return
-    known = KNOWN.get(rest[0])
-    assert known is not None, f"how is {rest[0]!r} to be checked? Mark the block"
-    known(rest[1:])
+    checker = CHECKERS.get(rest[0])
+    assert checker is not None, f"no checker for {rest[0]!r}: add one, or mark the block"
+    checker(rest[1:])
 
 
 def check_published(words: list[str]) -> None:
-    """See that what is installed by name has the name of this distribution."""
+    """Check that an installation by name uses the name and the extras of this distribution."""
     assert words[:2] == ["pip", "install"], words
     names = [word for word in words[2:] if not word.startswith("-")]
     for name in names:
@@ -73,18 +73,18 @@ def check_published(words: list[str]) -> None:
             assert extra in PROJECT["optional-dependencies"]
 
 
-def known_option(section: str, option: str) -> bool:
-    """Tell whether this Airflow, with its providers, has such an option."""
+def is_airflow_option(section: str, option: str) -> bool:
+    """Whether this Airflow, with its providers, has the option."""
     from airflow.configuration import conf
 
-    if (section, option) in OF_OTHERS:
+    if (section, option) in UNINSTALLED_OPTIONS:
         return True
     sections = conf.configuration_description
     return option in sections.get(section, {"options": {}})["options"]
 
 
 def check_connection(value: str) -> None:
-    """Read a connection as Airflow does from the environment, and as the hooks do then."""
+    """Parse a connection as Airflow does from the environment, and then as the hooks do."""
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_buildpixel.api.settings import Settings
@@ -96,8 +96,8 @@ def check_connection(value: str) -> None:
     Settings.from_connection(connection, "docs")
 
 
-def settings_of_uri(uri: str) -> Settings:
-    """Read a connection that is an address, as Airflow does from the environment."""
+def parse_connection_uri(uri: str) -> Settings:
+    """Parse a connection URI as Airflow does from the environment."""
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_buildpixel.api.settings import Settings
@@ -107,10 +107,10 @@ def settings_of_uri(uri: str) -> Settings:
 
 def _check_variable(name: str, value: str) -> None:
     if name.startswith("AIRFLOW_CONN_"):
-        if value != "…":  # a reader is told what to paste
+        if value != "…":  # the reader replaces it
             check_connection(value)
     elif option := _OPTION.fullmatch(name):
-        assert known_option(option[1].lower(), option[2].lower()), name
+        assert is_airflow_option(option[1].lower(), option[2].lower()), name
     else:
         assert name == "AIRFLOW_HOME", name
 
@@ -139,7 +139,7 @@ def _sandbox(words: list[str]) -> None:
     command_line._parser().parse_args(words)  # what main() does first
 
 
-KNOWN: dict[str, Callable[[list[str]], None]] = {
+CHECKERS: dict[str, Callable[[list[str]], None]] = {
     "airflow": _airflow,
     "buildpixel-sandbox": _sandbox,
     "export": _export,

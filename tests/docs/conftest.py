@@ -17,7 +17,7 @@ collect_ignore_glob = [] if airflow_version.startswith("3.3.") else ["*"]
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """Run a sandbox behind the default connection; its builds take a third of a second."""
-    # No scheduler here could mistake a task that comes back at once for a failed one.
+    # There is no scheduler that could mistake a quickly resumed task for a failed one.
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "-5")
     with Sandbox(default=Plan(queue=0.1, run=0.2, lines=8)) as running:
         monkeypatch.setenv("AIRFLOW_CONN_BUILDPIXEL_DEFAULT", running.connection_uri)

@@ -1,4 +1,4 @@
-"""A server that only writes down what is posted to it."""
+"""A server that only records what is posted to it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Received = list[tuple[bytes, str | None]]
 
 
 @contextmanager
-def listener() -> Iterator[tuple[str, Received]]:
-    """Run it; give its address, and the bodies and signatures as they come."""
+def recording_server() -> Iterator[tuple[str, Received]]:
+    """Run the server; yield its URL, and the list of received bodies and signatures."""
     received: Received = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that the base class calls
+        def do_POST(self) -> None:  # the base class requires this name
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.append((body, self.headers["X-BuildPixel-Signature"]))
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)

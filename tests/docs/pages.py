@@ -1,7 +1,7 @@
-"""The code blocks of the documentation, each with what its page says about running it.
+"""Finds the code blocks of the documentation, and how each of them has to be tested.
 
-A block stands between fences. A comment right before it, ``<!-- test: what; why -->``, says how it
-is run where that does not follow from its language; tests/docs/test_blocks.py knows the words.
+The language of a block decides how it is tested. A comment directly before the block,
+``<!-- test: how; why -->``, overrides this. tests/docs/test_blocks.py interprets the words.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-_MARK = re.compile(r"<!--\s*test:\s*(?P<how>[^;]*?)\s*(?:;\s*(?P<why>.*?)\s*)?-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--\s*test:\s*(?P<how>[^;]*?)\s*(?:;\s*(?P<why>.*?)\s*)?-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of code on a page.
+    """A code block of a page.
 
-    :param line: of its fence, from 1.
-    :param how: what its mark says, empty without one.
-    :param why: the mark's reason.
+    :param line: the line of its fence, from 1.
+    :param how: how its comment says to test it; empty without a comment.
+    :param why: the reason in the comment.
     """
 
     page: str
@@ -50,12 +50,12 @@ def pages() -> list[Path]:
 
 @cache
 def tokens(page: Path) -> list[Token]:
-    """Parse a page; a MyST directive is a fence with a name in braces."""
+    """Parse a page; a MyST directive becomes a fence whose language is its name in braces."""
     return MarkdownIt("commonmark").enable("table").parse(page.read_text())
 
 
 def blocks() -> Iterator[Block]:
-    """Find every block of code, those by indentation too."""
+    """Yield every code block, indented ones too."""
     for page in pages():
         before: Token | None = None
         for token in tokens(page):
@@ -66,22 +66,22 @@ def blocks() -> Iterator[Block]:
 
 def _block(page: str, token: Token, before: Token | None) -> Block:
     comment = before.content if before is not None and before.type == "html_block" else ""
-    mark = _MARK.search(comment)
+    match = _COMMENT.search(comment)
     line = token.map[0] + 1 if token.map else 0
     words = token.info.split()
-    how, why = (mark["how"], mark["why"] or "") if mark else ("", "")
+    how, why = (match["how"], match["why"] or "") if match else ("", "")
     return Block(page, line, words[0] if words else "", token.content, how, why)
 
 
 def code_spans(page: Path) -> list[str]:
-    """Return what stands between backticks in the text of a page."""
+    """Return the inline code of a page."""
     inline = (token for token in tokens(page) if token.type == "inline")
     children = (child for token in inline for child in token.children or [])
     return [child.content for child in children if child.type == "code_inline"]
 
 
 def links(page: Path) -> list[str]:
-    """Return what the links and pictures of a page lead to."""
+    """Return the targets of the links and pictures of a page."""
     inline = (token for token in tokens(page) if token.type == "inline")
     children = [child for token in inline for child in token.children or []]
     found = [child.attrGet("href") or child.attrGet("src") for child in children]

@@ -1,4 +1,4 @@
-"""What happens around a block of code while it runs, by the words of its mark."""
+"""What happens in the sandbox while a code block runs, by the words of the block's comment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.tasks.stage import dispatched, meanwhile, reads, until
+from tests.tasks.stage import concurrently, count_reads, dispatched_builds, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
 
 Facts = dict[str, Any]
-PATIENCE = 120.0
-"""Seconds until a task must have begun: the first one in a process waits for all of Airflow."""
+START_TIMEOUT = 120.0
+"""Seconds within which a task must start: the first one in a process imports all of Airflow."""
 
 
 def _nothing(_: Sandbox) -> AbstractContextManager[Facts]:
@@ -26,16 +26,16 @@ def _nothing(_: Sandbox) -> AbstractContextManager[Facts]:
 
 @contextmanager
 def _push(sandbox: Sandbox) -> Iterator[Facts]:
-    """A push has started a build; it ends once the task has seen it, and stays the only one."""
+    """A push starts a build; it completes after the task has read it, and stays the only one."""
     setting = sandbox.setting("MyGame", platform="Win64", buildType="Development")
     sandbox.plan(outcome="hangs", queue=0.1)
     build_id = sandbox.push(setting["id"])
 
     def end() -> None:
-        until(lambda: reads(sandbox, build_id), PATIENCE)
+        wait_until(lambda: count_reads(sandbox, build_id), START_TIMEOUT)
         sandbox.set_status(build_id, "complete")
 
-    with meanwhile(end):
+    with concurrently(end):
         yield {}
     assert [build["id"] for build in sandbox.builds()] == [build_id]
 
@@ -47,10 +47,10 @@ def _push_meanwhile(sandbox: Sandbox) -> Iterator[Facts]:
     setting = sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
 
     def push() -> None:
-        until(lambda: dispatched(sandbox), PATIENCE)
+        wait_until(lambda: dispatched_builds(sandbox), START_TIMEOUT)
         sandbox.push(setting["id"])
 
-    with meanwhile(push):
+    with concurrently(push):
         yield {}
     assert [build["status"] for build in sandbox.builds()] == ["superseded", "complete"]
 
@@ -89,12 +89,12 @@ STORIES: dict[str, Callable[[Sandbox], AbstractContextManager[Facts]]] = {
 
 
 def run_dags(text: str, folder: Path, *, only_load: bool = False) -> list[str]:
-    """Load a Dag file as Airflow does, run its Dags, and give how the runs ended."""
+    """Load a Dag file as Airflow does, run its Dags, and return the states of the runs."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     file = folder / "documented.py"
-    file.write_text(text.replace("/tmp/", f"{folder}/"))  # it is taken out
+    file.write_text(text.replace("/tmp/", f"{folder}/"))  # noqa: S108  # redirects the files
     bag = DagBag(file, bundle_path=folder, bundle_name="dags-folder")
     assert bag.import_errors == {}
     assert bag.dags
@@ -105,5 +105,5 @@ def run_dags(text: str, folder: Path, *, only_load: bool = False) -> list[str]:
     sync_bag_to_db(bag, "dags-folder", None)
     for task in (task for dag in bag.dags.values() for task in dag.tasks):
         if hasattr(task, "retry_delay") and not task.is_mapped:
-            task.retry_delay = timedelta(0)  # nobody wants to wait for that
+            task.retry_delay = timedelta(0)  # retry at once
     return [str(dag.test().state) for dag in bag.dags.values()]

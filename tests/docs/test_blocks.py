@@ -1,4 +1,4 @@
-"""Every block of code in the documentation is run, or held against what it speaks of."""
+"""Runs or checks every code block of the documentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_buildpixel.asset_events import webhook
 from airflow_provider_buildpixel.exceptions import BuildFailed
 from tests.docs import commands
-from tests.docs.listener import listener
+from tests.docs.listener import recording_server
 from tests.docs.pages import ROOT, blocks
 from tests.docs.stories import STORIES, run_dags
 
@@ -34,7 +34,7 @@ ALL = list(blocks())
 
 
 def _kind(block: Block) -> str:
-    """Sort a block by what has to be done with it; empty if nobody knows."""
+    """Return how to test a block; empty if its language or its comment is unknown."""
     if block.how.startswith("file ") or (block.language == "python" and "def test_" in block.text):
         return "pytest"
     if block.language == "python":
@@ -56,50 +56,50 @@ def _python_kind(block: Block) -> str:
     return "dag" if re.search(r"^@dag\b", block.text, re.MULTILINE) else "script"
 
 
-def _of(*kinds: str) -> pytest.MarkDecorator:
+def _blocks_of(*kinds: str) -> pytest.MarkDecorator:
     found = [block for block in ALL if _kind(block) in kinds]
     return pytest.mark.parametrize("block", found, ids=str)
 
 
-def test_every_block_is_accounted_for() -> None:
-    """No block is of an unknown language, or has a mark that means nothing."""
+def test_every_block_is_tested() -> None:
+    """No block has an unknown language or an unknown comment."""
     assert [str(block) for block in ALL if not _kind(block)] == []
     assert {_kind(block) for block in ALL} >= {"dag", "script", "pytest", "shell", "run", "ini"}
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.filterwarnings("default")  # Airflow runs a whole API server for this, and warns
-@_of("dag")
+@pytest.mark.filterwarnings("default")  # Airflow runs an API server for this, and warns
+@_blocks_of("dag")
 def test_dag(block: Block, sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> None:
-    """A Dag loads without an error, and its run on the sandbox succeeds."""
+    """A Dag loads without errors, and its run on the sandbox succeeds."""
     with STORIES[block.how](sandbox):
         assert run_dags(block.text, tmp_path) == ["success"]
 
 
-@_of("parse")
+@_blocks_of("parse")
 def test_dag_that_is_only_loaded(block: Block, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A Dag that waits for something from outside loads without an error."""
+    """A Dag that needs an external service loads without errors."""
     run_dags(block.text, tmp_path, only_load=True)
 
 
-@_of("script")
+@_blocks_of("script")
 def test_script(
     block: Block, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Code that is no Dag runs to its end."""
+    """Python code that is not a Dag runs without errors."""
     with STORIES[block.how](sandbox) as facts:
-        text = block.text.replace("/tmp/", f"{tmp_path}/")  # it is taken out
-        exec(compile(text, str(block), "exec"), {"__name__": "__main__", **facts})
+        text = block.text.replace("/tmp/", f"{tmp_path}/")  # noqa: S108  # redirects the files
+        exec(compile(text, str(block), "exec"), {"__name__": "__main__", **facts})  # noqa: S102
 
 
 @pytest.mark.timeout(300)
-def test_tests(tmp_path: Path) -> None:
-    """Tests that the pages show pass, in a pytest and an Airflow home of their own."""
+def test_test_files(tmp_path: Path) -> None:
+    """The tests on the pages pass, in a separate pytest with its own Airflow home."""
     for number, block in enumerate(block for block in ALL if _kind(block) == "pytest"):
         name = block.how.removeprefix("file ") if block.how else f"test_{number}.py"
-        place = tmp_path / Path(block.page).stem / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(block.text)
+        file = tmp_path / Path(block.page).stem / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text)
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
@@ -113,35 +113,35 @@ def test_tests(tmp_path: Path) -> None:
     assert "3 passed" in done.stdout
 
 
-@_of("shell")
+@_blocks_of("shell")
 def test_commands(block: Block) -> None:
-    """A shell can read it, and what it calls knows these commands and options."""
+    """Shell commands have valid syntax, and their programs accept the arguments."""
     commands.check_syntax(block.text)
     for words in commands.commands(block.text):
         commands.check(words)
 
 
-@_of("run")
+@_blocks_of("run")
 def test_commands_that_are_run(block: Block, sandbox: Sandbox) -> None:
-    """A shell runs it to its end, with the sandbox where the page has it."""
+    """Commands run without errors, with the sandbox in place of the page's URL."""
     script = block.text.replace("http://127.0.0.1:8765", sandbox.url)
     script = script.replace("curl ", "curl --fail --silent --show-error ")
     commands.run(script)
 
 
-@_of("published")
-def test_commands_that_need_the_index(block: Block) -> None:
-    """What is installed by name has the distribution's name and extras."""
+@_blocks_of("published")
+def test_installation_by_name(block: Block) -> None:
+    """An installation by name uses the distribution's name and extras."""
     for words in commands.commands(block.text):
         commands.check_published(words)
 
 
-@_of("connection")
-def test_connection_that_a_shell_makes(block: Block, sandbox: Sandbox) -> None:
-    """What a shell makes of the sandbox's connection has the extras of the page's text."""
+@_blocks_of("connection")
+def test_exported_connection(block: Block, sandbox: Sandbox) -> None:
+    """The exported connection is the sandbox's, with the extras that the page describes."""
     script = f'{block.text}printf %s "$AIRFLOW_CONN_BUILDPIXEL_DEFAULT"'
     uri = commands.run(script)
-    settings = commands.settings_of_uri(uri)
+    settings = commands.parse_connection_uri(uri)
     assert (settings.base_url, settings.token) == (sandbox.url, sandbox.token)
     assert (settings.webhook_secrets, settings.run_per_build) == (
         ("only-for-trying",),
@@ -149,42 +149,42 @@ def test_connection_that_a_shell_makes(block: Block, sandbox: Sandbox) -> None:
     )
 
 
-@_of("signed")
+@_blocks_of("signed")
 def test_delivery_by_hand(block: Block) -> None:
-    """What a shell signs and sends is a delivery that the receiver takes for genuine."""
-    with listener() as (url, received):
+    """A delivery that a shell signs and sends has a valid signature."""
+    with recording_server() as (url, received):
         script = block.text.replace("https://airflow.example.com", url).replace("='…'", "='s3cret'")
         script = script.replace("<build id>", "01m89jv34g000001nhyyx1qp")
         commands.run(script)
     body, signature = received[0]
     assert webhook.verify_signature(body, signature, ("s3cret",))
     assert not webhook.verify_signature(body, signature, ("another",))
-    assert webhook.Delivery.from_body(body).finished
+    assert webhook.Delivery.from_body(body).reports_end
 
 
-@_of("no")
+@_blocks_of("no")
 def test_commands_that_are_run_elsewhere(block: Block) -> None:
-    """A shell can read it, and the page says why nothing more is done here."""
+    """Commands that another test runs have valid syntax, and the page gives the reason."""
     commands.check_syntax(block.text)
     assert len(block.why.split()) > 3
 
 
-@_of("output")
+@_blocks_of("output")
 def test_output(block: Block, sandbox: Sandbox) -> None:
-    """What a page shows of a failed build is what a failed build says."""
-    from tests.tasks.stage import TaskInstance, building, carried_out, context_of
+    """The output on a page is the error message of a failed build."""
+    from tests.tasks.stage import TaskInstance, context_of, operator_factory, run_task
 
     sandbox.plan(outcome="failed", failure="compile", queue=0.1, run=0.2)
     with pytest.raises(BuildFailed) as raised:
-        carried_out(building("deferrable"), context_of(TaskInstance()))
-    said = f"BuildFailed: {raised.value}".replace(sandbox.url, "http://127.0.0.1:8765")
-    wanted = ".*".join(re.escape(part) for part in block.text.strip().split("…"))
-    assert re.fullmatch(wanted, said), said
+        run_task(operator_factory("deferrable"), context_of(TaskInstance()))
+    message = f"BuildFailed: {raised.value}".replace(sandbox.url, "http://127.0.0.1:8765")
+    expected = ".*".join(re.escape(part) for part in block.text.strip().split("…"))
+    assert re.fullmatch(expected, message), message
 
 
-@_of("json", "toml", "ini")
+@_blocks_of("json", "toml", "ini")
 def test_data(block: Block) -> None:
-    """Data can be read, a connection can be used, and Airflow has each option."""
+    """Data parses, a connection is valid, and Airflow has each option."""
     if block.language == "json":
         data = json.loads(block.text)
         if "conn_type" in data:
@@ -196,10 +196,10 @@ def test_data(block: Block) -> None:
         parser.read_string(block.text)
         for section in parser.sections():
             for option in parser.options(section):
-                assert commands.known_option(section, option), f"[{section}] {option}"
+                assert commands.is_airflow_option(section, option), f"[{section}] {option}"
 
 
-def test_makefile_has_what_the_readme_says() -> None:
-    """The two commands of the README are targets."""
+def test_makefile_has_the_targets_of_the_readme() -> None:
+    """The make targets that the README names exist."""
     assert {"demo", "test", "docs"} <= commands.TARGETS
     assert (ROOT / "README.md").read_text().count("make demo") >= 2

@@ -1,4 +1,4 @@
-"""The site can be built without a warning, and needs nothing from elsewhere."""
+"""The site builds without warnings and loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Page(HTMLParser):
-    """What a page loads, what it links to, and what can be linked to in it."""
+    """The resources, link targets and ids of an HTML page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -28,35 +28,35 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag's addresses."""
-        given = {name: value or "" for name, value in attrs}
-        self.ids.add(given.get("id", ""))
-        if tag == "a" and "href" in given:
-            self.linked.append(given["href"])
-        elif tag == "link" and given.get("rel") not in {"index", "search", "next", "prev"}:
-            self.loaded.append(given["href"])
-        elif "src" in given:
-            self.loaded.append(given["src"])
+        """Collect the URLs and the id of a tag."""
+        values = {name: value or "" for name, value in attrs}
+        self.ids.add(values.get("id", ""))
+        if tag == "a" and "href" in values:
+            self.linked.append(values["href"])
+        elif tag == "link" and values.get("rel") not in {"index", "search", "next", "prev"}:
+            self.loaded.append(values["href"])
+        elif "src" in values:
+            self.loaded.append(values["src"])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build it with the command that users have; every warning is an error there."""
-    place = tmp_path_factory.mktemp("site")
+    """Build the site with ``make docs``, where every warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [shutil.which("make") or "make", "docs", f"SITE={place}"],
+        [shutil.which("make") or "make", "docs", f"SITE={folder}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
-    return place
+    return folder
 
 
 @pytest.mark.timeout(180)
 def test_every_page_is_there(site: Path) -> None:
-    """Each page of docs/ is a page of the site."""
+    """Each page in docs/ becomes a page of the site."""
     sources = [page for page in pages() if page.is_relative_to(ROOT / "docs")]
     built = [site / page.relative_to(ROOT / "docs").with_suffix(".html") for page in sources]
     assert [str(page) for page in built if not page.exists()] == []
@@ -64,7 +64,7 @@ def test_every_page_is_there(site: Path) -> None:
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
-    """Styles, scripts and pictures lie in the site, so it works without a network."""
+    """Styles, scripts and pictures are part of the site, so it works without a network."""
     for file in site.rglob("*.html"):
         loaded = Page(file.read_text()).loaded
         assert loaded
@@ -78,7 +78,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_links_lead_somewhere(site: Path) -> None:
-    """Each link within the site leads to a file, and after a # to a place in it."""
+    """Each link within the site leads to a file and, after a #, to an id in it."""
     known = {file.resolve(): Page(file.read_text()) for file in site.rglob("*.html")}
     for file, page in known.items():
         for link in page.linked:

@@ -9,7 +9,7 @@ from airflow_provider_buildpixel.api.text import GIB
 from airflow_provider_buildpixel.downloads.destinations.archive_guard import (
     ArchiveGuard,
     ArchiveMember,
-    limit_for,
+    unpacked_limit,
 )
 from airflow_provider_buildpixel.exceptions import UnexpectedAnswer
 
@@ -25,7 +25,7 @@ GOOD = [
         ArchiveMember("lib/libx.so", "symlink", link="libx.so.1"),
     ],
     [ArchiveMember("a/b/link", "symlink", link="../../c"), ArchiveMember("c", "file")],
-    # As in a framework for the Mac: a link that leads through a link.
+    # As in a macOS framework: a link that leads through a link.
     [
         ArchiveMember("F/Versions/A/F", "file"),
         ArchiveMember("F/Versions/Current", "symlink", link="A"),
@@ -46,7 +46,7 @@ BAD = {
     "absolute-link": [ArchiveMember("l", "symlink", link="/etc")],
     "link-out": [ArchiveMember("l", "symlink", link="..")],
     "link-out-of-depth": [ArchiveMember("a/l", "symlink", link="../../x")],
-    "dots-behind-a-name": [ArchiveMember("a/b/l", "symlink", link="x/../../../y")],
+    "dots-after-a-name": [ArchiveMember("a/b/l", "symlink", link="x/../../../y")],
     "through-a-link": [ArchiveMember("l", "symlink", link="x"), ArchiveMember("l/f", "file")],
     "over-a-link": [ArchiveMember("l", "symlink", link="x"), ArchiveMember("l", "file")],
     "hard-link-out": [ArchiveMember("h", "hardlink", link="../x")],
@@ -60,58 +60,58 @@ BAD = {
         ArchiveMember("h", "hardlink", link="l/y"),
     ],
     "bomb": [ArchiveMember("big", "file", 2 * GIB + 1)],
-    "many-small": [ArchiveMember(f"f{n}", "file", GIB) for n in range(3)],
+    "many-files": [ArchiveMember(f"f{n}", "file", GIB) for n in range(3)],
 }
 
 
 @pytest.mark.parametrize("members", GOOD)
 def test_good_archive(members: list[ArchiveMember]) -> None:
-    """What builds contain is admitted, links inside the target included."""
+    """The members of usual builds are accepted, including links inside the target."""
     guard = ArchiveGuard(limit=2 * GIB)
     for member in members:
-        guard.admit(member)
-    assert guard.members == len(members)
+        guard.check_member(member)
+    assert guard.member_count == len(members)
 
 
 @pytest.mark.parametrize("members", BAD.values(), ids=BAD)
 def test_bad_archive(members: list[ArchiveMember]) -> None:
-    """A member that could land outside, or is none of a build, refuses the whole archive."""
+    """A member that could be written outside, or is of a kind no build has, is refused."""
     guard = ArchiveGuard(limit=2 * GIB)
     for member in members[:-1]:
-        guard.admit(member)
+        guard.check_member(member)
     with pytest.raises(UnexpectedAnswer):
-        guard.admit(members[-1])
+        guard.check_member(members[-1])
 
 
-def test_expansion_is_limited() -> None:
-    """What comes out of the decompression is limited too, apart from what is in files."""
+def test_unpacked_size_is_limited() -> None:
+    """The decompressed bytes are limited too, in addition to the sizes of the files."""
     guard = ArchiveGuard(limit=GIB)
-    guard.expanded(GIB)
+    guard.check_unpacked_size(GIB)
     with pytest.raises(UnexpectedAnswer, match="bomb"):
-        guard.expanded(3 * GIB)
+        guard.check_unpacked_size(3 * GIB)
 
 
 def test_members_are_limited() -> None:
-    """An archive of endlessly many members is refused."""
-    guard, member = ArchiveGuard(limit=GIB, most_members=2), ArchiveMember("f", "file")
-    guard.admit(member)
-    guard.admit(replace(member, name="g"))
+    """An archive of too many members is refused."""
+    guard, member = ArchiveGuard(limit=GIB, max_members=2), ArchiveMember("f", "file")
+    guard.check_member(member)
+    guard.check_member(replace(member, name="g"))
     with pytest.raises(UnexpectedAnswer, match="more than 2"):
-        guard.admit(member)
+        guard.check_member(member)
 
 
 def test_links_are_limited() -> None:
-    """Symbolic links, which must be remembered, are limited by what that takes."""
+    """Symbolic links, which are kept in memory, are limited by the memory they need."""
     guard = ArchiveGuard(limit=GIB)
-    linked = (
+    links = (
         ArchiveMember(f"{number}-{'x' * 1000}", "symlink", link="x") for number in range(70_000)
     )
     with pytest.raises(UnexpectedAnswer, match="too many symbolic links"):
-        deque(map(guard.admit, linked), 0)
+        deque(map(guard.check_member, links), 0)
 
 
-def test_limit_follows_the_size() -> None:
-    """The limit is a multiple of the size, and never less than a gibibyte."""
-    assert limit_for(10 * GIB, 50) == 500 * GIB
-    assert limit_for(10, 50) == GIB
-    assert limit_for(None, 50) == float("inf")
+def test_limit_depends_on_the_size() -> None:
+    """The limit is a multiple of the size, at least one gibibyte."""
+    assert unpacked_limit(10 * GIB, 50) == 500 * GIB
+    assert unpacked_limit(10, 50) == GIB
+    assert unpacked_limit(None, 50) == float("inf")

@@ -1,4 +1,4 @@
-"""Which URLs of an artifact are requested at all: a server that lies may name any."""
+"""Which artifact URLs are accepted: a hostile server may send any."""
 
 from __future__ import annotations
 
@@ -7,25 +7,34 @@ import pytest
 from airflow_provider_buildpixel.downloads.artifacts import checked_artifact_url
 from airflow_provider_buildpixel.exceptions import UnexpectedAnswer
 
-SAFE, CLEAR = "https://api.buildpixel.io", "http://127.0.0.1:8765"
-FILE = "file:///etc/passwd"
+HTTPS_API, HTTP_API = "https://api.buildpixel.io", "http://127.0.0.1:8765"
 
 
 @pytest.mark.parametrize(
     ("url", "base_url"),
-    [("https://x/y?sig=z", SAFE), ("HTTPS://x/y", SAFE), ("http://x/y", CLEAR)],
+    [("https://x/y?sig=z", HTTPS_API), ("HTTPS://x/y", HTTPS_API), ("http://x/y", HTTP_API)],
 )
-def test_trusted(url: str, base_url: str) -> None:
-    """An address that is as safe as the API is asked."""
+def test_accepted(url: str, base_url: str) -> None:
+    """A URL that is as secure as the API's is accepted."""
     assert checked_artifact_url(url, base_url) == url
 
 
 @pytest.mark.parametrize(
-    "url", ["http://x/y?sig=z", FILE, "ftp://x", "/y", "", "x", "data:,", "\x1b[2Jhttps://x"]
+    "url",
+    [
+        "http://x/y?sig=z",
+        "file:///etc/passwd",
+        "ftp://x",
+        "/y",
+        "",
+        "x",
+        "data:,",
+        "\x1b[2Jhttps://x",
+    ],
 )
-def test_not_trusted(url: str) -> None:
-    """Any other is refused, with an error that neither shows it nor harms a terminal."""
+def test_refused(url: str) -> None:
+    """Any other URL is refused, with an error without the URL and without terminal escapes."""
     with pytest.raises(UnexpectedAnswer, match="where https was expected") as caught:
-        checked_artifact_url(url, SAFE)
+        checked_artifact_url(url, HTTPS_API)
     assert "sig" not in str(caught.value)
     assert "\x1b" not in str(caught.value)

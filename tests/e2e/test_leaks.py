@@ -1,4 +1,4 @@
-"""Everything at DEBUG with canaries for secrets, and then a search for them wherever they lie."""
+"""Logs everything at DEBUG with canary secrets, then searches all files for them."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ asset = build_asset("{project}", "{setting}")
 with DAG("leaks", schedule=None, max_active_tasks=3):
     made = {{"project": "MyGame", "build_setting": SETTING, **common}}
     build = Trigger(task_id="build", deferrable=True, poll_interval=1, outlets=[asset], **made)
-    again = Trigger(task_id="again", deferrable=False, poll_interval=1, channel="polling", **made)
+    second = Trigger(task_id="second", deferrable=False, poll_interval=1, channel="polling", **made)
     sensor = Sensor(task_id="sensor", build_id=build.output["build_id"], **common)
     download = Download(task_id="download", build_id=build.output["build_id"],
-                        destination="{place}/{{{{ ti.task_id }}}}.tar.gz", **common)
-    nowhere = Download(task_id="nowhere", build_id="a" * 24, destination="{place}/x", **common)
+                        destination="{artifacts}/{{{{ ti.task_id }}}}.tar.gz", **common)
+    missing = Download(task_id="missing", build_id="a" * 24, destination="{artifacts}/x", **common)
     refused = Trigger(task_id="refused", **{{**made, "buildpixel_conn_id": "refused"}})
-    build >> again >> sensor
+    build >> second >> sensor
 
 watcher = BuildPixelBuildEventTrigger(**common, poll_interval=1.0)
 builds = Asset("builds", watchers=[AssetWatcher(name="w", trigger=watcher)])
 with DAG("watching", schedule=[builds]):
-    EmptyOperator(task_id="noted")
+    EmptyOperator(task_id="run")
 with DAG("each_build", schedule=None):
-    EmptyOperator(task_id="noted")
+    EmptyOperator(task_id="run")
 """
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox that is fast, with a token that is known by its looks."""
+    """A sandbox with short builds."""
     with Sandbox(default=Plan(queue=0.5, run=4.0)) as sandbox:
         yield sandbox
 
@@ -69,11 +69,11 @@ def _uri(sandbox: Sandbox, token: str) -> str:
 
 @pytest.fixture(scope="module")
 def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    """An Airflow whose components all log what they can."""
+    """An Airflow whose components all log at DEBUG."""
     folder = tmp_path_factory.mktemp("dags")
     setting = sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
-    place = {"place": tmp_path_factory.mktemp("artifacts")}
-    text = DAGS.format(project=setting["projectId"], setting=setting["id"], **place)
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    text = DAGS.format(project=setting["projectId"], setting=setting["id"], artifacts=artifacts)
     (folder / "dags.py").write_text(text)
     environment = {
         "AIRFLOW_CONN_CANARY": _uri(sandbox, sandbox.token),
@@ -86,57 +86,61 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield airflow
 
 
-def _ended(airflow: Airflow, run_id: str) -> bool:
+def _has_ended(airflow: Airflow, run_id: str) -> bool:
     return airflow.api.run("leaks", run_id)["state"] in {"success", "failed"}
 
 
-def _runs(airflow: Airflow, dag_id: str) -> int:
+def _run_count(airflow: Airflow, dag_id: str) -> int:
     return int(airflow.api.call("GET", f"/dags/{dag_id}/dagRuns?limit=1")["total_entries"])
 
 
 def _canaries(sandbox: Sandbox) -> list[str]:
-    """Give what must be nowhere: tokens, the webhook secret, and the signatures that were given."""
+    """Return the secrets: tokens, the webhook secret, and the signatures of artifact URLs."""
     signatures = {request.query.get("Signature") for request in sandbox.requests} - {None}
     assert signatures
     return [CANARY, sandbox.token, *(str(signature) for signature in signatures)]
 
 
-def _found(airflow: Airflow, text: str) -> set[str]:
-    """Give the files that hold a text: logs of all components and tasks, and the database."""
+def _files_with(airflow: Airflow, text: str) -> set[str]:
+    """Return the files that contain a text: logs of all components and tasks, the database."""
     files = (path for path in airflow.home.path.rglob("*") if path.is_file())
     return {path.name for path in files if text.encode() in path.read_bytes()}
 
 
-def _shown(airflow: Airflow, run_id: str) -> str:
-    """Give what the API tells of a run: logs, XCom, rendered fields, connections."""
+def _api_text(airflow: Airflow, run_id: str) -> str:
+    """Return what the API shows of a run: logs, XCom, rendered fields, connections."""
     path = f"/dags/leaks/dagRuns/{run_id}/taskInstances"
     tasks = airflow.api.tasks("leaks", run_id)
-    told = [airflow.api.log(task, 1) for task in tasks]
-    told += [str(airflow.api.call("GET", f"{path}/{task['task_id']}")) for task in tasks]
-    told += [
+    texts = [airflow.api.log(task, 1) for task in tasks]
+    texts += [str(airflow.api.call("GET", f"{path}/{task['task_id']}")) for task in tasks]
+    texts += [
         str(airflow.api.call("GET", f"{path}/{task['task_id']}/xcomEntries?limit=50"))
         for task in tasks
     ]
-    return "\n".join(told)
+    return "\n".join(texts)
 
 
 def test_nothing_leaks(airflow: Airflow, sandbox: Sandbox) -> None:
-    """After builds, downloads, webhooks, a watcher and refusals no secret lies anywhere."""
+    """After builds, downloads, webhooks, a watcher and refusals no file contains a secret."""
     sandbox.webhook(f"{airflow.url}/buildpixel/webhooks/canary", WEBHOOK_SECRET)
     run_id = airflow.api.start_run("leaks", None)
-    airflow.wait_until(lambda: _ended(airflow, run_id), 300, "the run has ended")
-    airflow.wait_until(lambda: _runs(airflow, "each_build") > 0, 180, "a webhook was taken")
-    airflow.wait_until(lambda: _runs(airflow, "watching") > 0, 180, "the watcher told")
+    airflow.wait_until(lambda: _has_ended(airflow, run_id), 300, "the run has ended")
+    airflow.wait_until(
+        lambda: _run_count(airflow, "each_build") > 0, 180, "a webhook started a run"
+    )
+    airflow.wait_until(
+        lambda: _run_count(airflow, "watching") > 0, 180, "the watcher sent an event"
+    )
     states = {task["task_id"]: task["state"] for task in airflow.api.tasks("leaks", run_id)}
-    failing = {"nowhere", "refused"}
+    failing = {"missing", "refused"}
     assert {task for task, state in states.items() if state == "failed"} == failing
-    shown = _shown(airflow, run_id)
+    api_text = _api_text(airflow, run_id)
     build_id = str(sandbox.builds()[0]["id"])
-    assert build_id in shown
-    # The search finds what is there: in the logs of tasks and triggers, and in the database.
-    assert len(_found(airflow, build_id)) >= 4
-    assert any(".db" in name for name in _found(airflow, build_id))
-    assert _found(airflow, "urllib3.connectionpool")  # which speaks at DEBUG only
+    assert build_id in api_text
+    # The search works: it finds the build id in logs of tasks and triggers, and in the database.
+    assert len(_files_with(airflow, build_id)) >= 4
+    assert any(".db" in name for name in _files_with(airflow, build_id))
+    assert _files_with(airflow, "urllib3.connectionpool")  # this logger writes at DEBUG only
     for canary in _canaries(sandbox):
-        assert canary not in shown
-        assert not _found(airflow, canary)
+        assert canary not in api_text
+        assert not _files_with(airflow, canary)

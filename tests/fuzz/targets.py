@@ -8,16 +8,18 @@ import hmac
 import json
 import tempfile
 import unicodedata
+import zlib
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api import endpoints, paging
+from airflow_provider_buildpixel.api.endpoints import Page
 from airflow_provider_buildpixel.api.http_messages import MAX_BODY, BodyReader, Reply, decode
-from airflow_provider_buildpixel.api.model import Artifact, Build, Identity, Page
+from airflow_provider_buildpixel.api.model import Artifact, Build, Identity
 from airflow_provider_buildpixel.api.retry import Retries
-from airflow_provider_buildpixel.api.text import redacted, shown, storable
+from airflow_provider_buildpixel.api.text import redact, safe_text, storable
 from airflow_provider_buildpixel.asset_events import cursor, webhook
 from airflow_provider_buildpixel.builds.logs import MAX_MESSAGE, LogLine, LogTail
 from airflow_provider_buildpixel.builds.lookup import find_project, find_setting, parse_selector
@@ -107,7 +109,7 @@ def use(value: Any, wall: float) -> None:
         case Page():
             _use_page(value)
         case Artifact():
-            ExpectedArtifact.of("b", value).gaps(verify=True)
+            ExpectedArtifact.from_artifact("b", value).unchecked_message(verify=True)
             assert value.url not in repr(value) or len(value.url) < 20
             with suppress(BuildPixelError):
                 assert (
@@ -133,10 +135,10 @@ def _use_build(build: Build, wall: float) -> None:
     watch.next_action(2.0)
     outcome_of(build, "follow")
     BuildRequest("p", "s", changelist="1").matches(build, _setting())
-    Snapshot(at=NOW).after(build)
+    Snapshot(taken_at=NOW).precedes(build)
     webhook.rejection(build, datetime.now(UTC))
     webhook.reports_build(build.raw, build)
-    cursor.Cursor().see([build], cursor.BuildFilter("p")).to_json()
+    cursor.Cursor().with_tracked([build], cursor.BuildFilter("p")).to_json()
     path = Path("/there") / f"{build.id}.tar.gz"
     assert path.parent == Path("/there")
     assert ".." not in path.parts
@@ -162,12 +164,12 @@ def _use_page(page: Page[Any]) -> None:
 def ranged(data: bytes) -> None:
     """Read the head of a store's answer."""
     headers, _ = _headed(data[2:], RANGE_HEADERS)
-    wish, known = RangeRequest(5, 10), FileInfo(100 if data[:1] > b"\x80" else None, "e")
+    request, file = RangeRequest(5, 10), FileInfo(100 if data[:1] > b"\x80" else None, "e")
     status = STATUSES[data[1] % len(STATUSES)] if len(data) > 1 else 206
     for code in (status, 200, 206, 416, 429):
-        found = classify_response(code, headers, wish, known)
+        found = classify_response(code, headers, request, file)
         if isinstance(found, http_range.RangeBody):
-            assert found.start in {0, wish.start}
+            assert found.start in {0, request.start}
             assert found.length is None or found.length >= 0
 
 
@@ -180,10 +182,10 @@ def packed(data: bytes) -> None:
             body.add(data[at : at + 50])
     except BuildPixelError as error:
         clean(str(error))
-    except BodyReader.ERRORS:
+    except zlib.error:
         return
     else:
-        assert len(body.whole()) <= MAX_BODY
+        assert len(body.content()) <= MAX_BODY
 
 
 def event(data: bytes) -> None:
@@ -223,14 +225,14 @@ def log(data: bytes) -> None:
     assert line is not None
     _use_line(line)
     _use_line(LogLine(text[:MAX_MESSAGE]))
-    clean(shown(text))
-    assert redacted(redacted(text)) == redacted(text)
+    clean(safe_text(text))
+    assert redact(redact(text)) == redact(text)
     assert "\x00" not in storable(text)
 
 
 def _use_line(line: LogLine) -> None:
-    clean(line.shown)
-    assert len(line.shown) < 4_500
+    clean(line.display_text)
+    assert len(line.display_text) < 4_500
     assert len(line.message) <= MAX_MESSAGE
     assert line.level in {"info", "warn", "error"}
     tail = LogTail(5)
@@ -252,7 +254,7 @@ def webhook_delivery(data: bytes) -> None:
     except BuildPixelError as error:
         clean(str(error))
     else:
-        assert not delivery.finished or delivery.build_id
+        assert not delivery.reports_end or delivery.build_id
 
 
 def stored(data: bytes) -> None:
@@ -287,10 +289,10 @@ def unpack(packed: bytes) -> None:
         outside = Path(place) / "outside"
         outside.write_text("untouched")
         target = Path(place) / "deep" / "target"
-        directory = ExtractedDirectory(target, expansion=2.0, checksum_decides=False)
-        directory.begin(ExpectedArtifact("b", len(packed), "0" * 32))
+        directory = ExtractedDirectory(target, max_expansion=2.0, checksum_decides=False)
+        directory.open(ExpectedArtifact("b", len(packed), "0" * 32))
         try:
-            directory.consume(iter([memoryview(packed)]))
+            directory.write(iter([memoryview(packed)]))
             directory.commit()
         except BuildPixelError as error:
             clean(str(error))

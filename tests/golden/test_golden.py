@@ -1,7 +1,7 @@
-"""What a released version wrote into Airflow's database is read by every later one.
+"""Values that a released version stored in Airflow's database can be read by later versions.
 
-A folder per version holds it, as that version wrote it. The files are never changed; a version
-that writes something else adds a folder.
+There is one folder per version with values that this version wrote. These files are never changed;
+a version with a new format adds a folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _read(name: str) -> Any:
 
 @pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_triggers(path: Path) -> None:
-    """A stored trigger loads from where it was, with all that it was given."""
+    """A stored trigger is loaded with its path and all arguments."""
     stored = json.loads(path.read_text())
     if path.stem.startswith("watcher"):
         pytest.importorskip("airflow.sdk", reason="Airflow 2.11 has no watchers")
@@ -43,8 +43,8 @@ def test_triggers(path: Path) -> None:
     assert kwargs == stored["kwargs"]
 
 
-def test_the_shared_poll_of_a_watcher() -> None:
-    """A stored watcher goes on sharing its poll with others of its connection."""
+def test_shared_poll_of_a_watcher() -> None:
+    """A stored watcher shares its poll with others of its connection."""
     pytest.importorskip("airflow.sdk", reason="Airflow 2.11 has no watchers")
     from airflow_provider_buildpixel.triggers.events import BuildPixelBuildEventTrigger
 
@@ -59,8 +59,8 @@ class _Instance:
     start_date = None
 
 
-def test_progress() -> None:
-    """A deferred task's deadlines and rounds come back."""
+def test_wait_progress() -> None:
+    """The deadlines and the number of deferrals of a deferred task are restored."""
     context: Any = {"ti": _Instance()}
     assert WaitProgress.from_json(context, _read("0.1/progress")) == WaitProgress(
         1770000000.5, 1760000000.5, 3, 1
@@ -68,7 +68,7 @@ def test_progress() -> None:
 
 
 def test_dispatch_records() -> None:
-    """What a task wrote down about its build, with and without the answer, comes back."""
+    """The record of a dispatch is restored, with and without the response."""
     asked = BuildRequest("project-1", "setting-1", "main", "0a1b2c3d", "41234")
     newest = "mfx3v9q1-build-000000000"
     assert DispatchRecord.from_json(_read("0.1/dispatch-record")) == DispatchRecord(
@@ -77,7 +77,7 @@ def test_dispatch_records() -> None:
         1770000000.5,
         1770000001.5,
         newest,
-        concluded=True,
+        task_finished=True,
         clear_count=2,
         token="api_token:t1",
     )
@@ -86,25 +86,25 @@ def test_dispatch_records() -> None:
 
 
 def test_cursor() -> None:
-    """A watcher goes on where it was."""
-    settled, live = frozenset({"b" * 24, "c" * 24}), frozenset({"d" * 24})
-    assert Cursor.from_json(_read("0.1/cursor")) == Cursor("a" * 24, settled, live, 7)
+    """The cursor of a watcher is restored."""
+    handled, tracked = frozenset({"b" * 24, "c" * 24}), frozenset({"d" * 24})
+    assert Cursor.from_json(_read("0.1/cursor")) == Cursor("a" * 24, handled, tracked, 7)
 
 
-def test_part() -> None:
-    """A download goes on with the part that an earlier version fetched."""
+def test_partial_download() -> None:
+    """The record of a partial download is restored."""
     part = PartialDownload(BUILD, 5_000_000_000, "0" * 32, '"etag-1"')
     assert PartialDownload.from_json(_read("0.1/part")) == part
 
 
-def test_search() -> None:
-    """The fields of a build that is looked for come back."""
+def test_build_query() -> None:
+    """The query for a build is restored."""
     stored = _read("0.1/trigger-search")["kwargs"]["query"]
     assert BuildQuery.from_json(stored) == BuildQuery("project-1", "setting-1", "main", "0a1b2c3d")
 
 
 def test_facts() -> None:
-    """An asset event of an earlier version is recognised as this build's, and keeps its keys."""
+    """An asset event of an earlier version is recognised as this build's, and has the same keys."""
     from airflow_provider_buildpixel.api.model import Build, Status
 
     facts, build = _read("0.1/facts"), Build(BUILD, Status("complete"))

@@ -7,17 +7,17 @@ import pytest
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
-from tests.hooks.faces import AsyncioFace, BlockingFace
+from tests.hooks.adapters import AsyncHookAdapter, BlockingHookAdapter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.hooks.faces import Face
+    from tests.hooks.adapters import HookAdapter
 
 
 @pytest.fixture(autouse=True)
 def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Run a sandbox, as the Airflow connections buildpixel_default, viewer and admin."""
+    """Run a sandbox with the Airflow connections buildpixel_default, viewer and admin."""
     variants = getattr(request, "param", Variants())
     with Sandbox(variants=variants, default=Plan(outcome="stays_pending")) as running:
         uri = running.connection_uri
@@ -33,26 +33,26 @@ def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Name each of the two hooks in turn."""
+    """Return the name of each hook in turn."""
     return str(request.param)
 
 
 @pytest.fixture
-async def hook(kind: str) -> AsyncIterator[Face]:
-    """Give each of the two hooks, as a member of the organization."""
-    async with face(kind, "buildpixel_default") as one:
-        yield one
+async def hook(kind: str) -> AsyncIterator[HookAdapter]:
+    """Return each hook in turn, with the token of a member."""
+    async with open_hook(kind, "buildpixel_default") as adapter:
+        yield adapter
 
 
 @pytest.fixture
-async def admin(kind: str) -> AsyncIterator[Face]:
-    """Give each of the two hooks, as an admin."""
-    async with face(kind, "admin") as one:
-        yield one
+async def admin(kind: str) -> AsyncIterator[HookAdapter]:
+    """Return each hook in turn, with the token of an admin."""
+    async with open_hook(kind, "admin") as adapter:
+        yield adapter
 
 
-def face(kind: str, conn_id: str) -> Face:
-    """Make a hook."""
+def open_hook(kind: str, conn_id: str) -> HookAdapter:
+    """Return the adapter of a hook."""
     if kind == "blocking":
-        return BlockingFace(BuildPixelHook(conn_id))
-    return AsyncioFace(BuildPixelAsyncHook(conn_id))
+        return BlockingHookAdapter(BuildPixelHook(conn_id))
+    return AsyncHookAdapter(BuildPixelAsyncHook(conn_id))

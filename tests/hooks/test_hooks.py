@@ -1,4 +1,4 @@
-"""All methods of both hooks, over real Airflow connections, on the sandbox."""
+"""All methods of both hooks, with Airflow connections, against the sandbox."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from airflow_provider_buildpixel.exceptions import (
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
 from airflow_provider_buildpixel.sandbox import Variants
-from tests.clients.shells import until
-from tests.hooks.conftest import face
+from tests.clients.adapters import wait_until
+from tests.hooks.conftest import open_hook
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.model import (
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
         Project,
     )
     from airflow_provider_buildpixel.sandbox import Sandbox
-    from tests.hooks.faces import Face
+    from tests.hooks.adapters import HookAdapter
 
-EVERY = [
+EVERY_VARIANT = [
     pytest.param(kind, variants, id=f"{kind}-{variants}")
     for variants, kind in zip(Variants.every(), cycle(["blocking", "asyncio"]), strict=False)
 ]
-"""Each reading of the documentation, with one of the hooks: they share what reads the answers."""
+"""Each variant of the API, with one of the hooks in turn: both parse responses with the same code."""
 
 
-def public(hook: type[Any]) -> set[str]:
-    """Give the names of a hook's own public methods."""
+def public_methods(hook: type[Any]) -> set[str]:
+    """Return the names of a hook's own public methods."""
     return {
         name
         for name, member in vars(hook).items()
@@ -49,9 +49,9 @@ def public(hook: type[Any]) -> set[str]:
     }
 
 
-def test_the_same_methods() -> None:
-    """Both hooks have the same methods, but for what only one of the worlds can have."""
-    blocking, asyncio_ = public(BuildPixelHook), public(BuildPixelAsyncHook)
+def test_hooks_have_the_same_methods() -> None:
+    """Both hooks have the same methods, except those that make sense in only one of them."""
+    blocking, asyncio_ = public_methods(BuildPixelHook), public_methods(BuildPixelAsyncHook)
     assert asyncio_ - blocking == {"get_client"}
     assert blocking - asyncio_ <= {"get_conn", "download_artifact"}
     for name in blocking & asyncio_:
@@ -60,15 +60,15 @@ def test_the_same_methods() -> None:
         assert list(one.parameters.values()) == list(two.parameters.values()), name
 
 
-async def test_identity(hook: Face) -> None:
+async def test_identity(hook: HookAdapter) -> None:
     """The identity names user, organization, plan and role."""
     identity: Identity = await hook.call("get_identity")
     assert (identity.role, identity.plan, identity.can_trigger) == ("member", "team", True)
     assert identity.organization == "Pixel Studio"
 
 
-async def test_organization(admin: Face) -> None:
-    """An admin may rename the organization and disconnect GitHub."""
+async def test_update_organization(admin: HookAdapter) -> None:
+    """An admin can rename the organization and disconnect GitHub."""
     organization = (await admin.call("get_identity")).organization_id
     changed = await admin.call("update_organization", organization, name="Voxel Studio")
     assert changed["name"] == "Voxel Studio"
@@ -83,16 +83,16 @@ async def test_organization(admin: Face) -> None:
         )
 
 
-async def test_perforce(admin: Face) -> None:
-    """Perforce credentials are stored, or refused with what is to be done."""
+async def test_update_perforce(admin: HookAdapter) -> None:
+    """Perforce credentials are stored, or rejected with the reason."""
     organization = (await admin.call("get_identity")).organization_id
-    known = {"server_url": "ssl:p4:1666", "user_name": "build"}
-    await admin.call("update_perforce", organization, ticket="good", **known)
+    actual = {"server_url": "ssl:p4:1666", "user_name": "build"}
+    await admin.call("update_perforce", organization, ticket="good", **actual)
     with pytest.raises(InvalidRequest, match="ticket"):
-        await admin.call("update_perforce", organization, ticket="expired", **known)
+        await admin.call("update_perforce", organization, ticket="expired", **actual)
 
 
-async def test_projects(sandbox: Sandbox, hook: Face) -> None:
+async def test_projects(sandbox: Sandbox, hook: HookAdapter) -> None:
     """Projects are listed, filtered, found by id and name, added, changed and deleted."""
     projects: list[Project] = await hook.call("list_projects")
     assert {project.name for project in projects} == {"MyGame", "Shooter"}
@@ -114,30 +114,30 @@ async def test_projects(sandbox: Sandbox, hook: Face) -> None:
         await hook.call("get_project", added.id)
 
 
-async def test_a_perforce_project(hook: Face) -> None:
-    """A project from Perforce is added with depot and stream."""
+async def test_add_perforce_project(hook: HookAdapter) -> None:
+    """A Perforce project is added with depot and stream."""
     added: Project = await hook.call(
         "add_perforce_project", "P4", depot="//p4", stream_path="//p4/main"
     )
     assert added.source_control == "perforce"
 
 
-async def test_no_such_project(hook: Face) -> None:
-    """A name that no project has is refused with those there are."""
+async def test_unknown_project_name(hook: HookAdapter) -> None:
+    """The error for an unknown project name lists the existing projects."""
     with pytest.raises(NotFound, match="MyGame"):
         await hook.call("find_project", "MyGam")
 
 
-@pytest.mark.parametrize(("kind", "sandbox"), EVERY, indirect=True)
-async def test_build_settings(sandbox: Sandbox, hook: Face) -> None:
-    """Under every reading of the documentation a build setting is found, made and changed."""
+@pytest.mark.parametrize(("kind", "sandbox"), EVERY_VARIANT, indirect=True)
+async def test_build_settings(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """With every variant of the API, a build setting is found and created."""
     project: Project = await hook.call("find_project", "MyGame")
     settings: list[BuildSetting] = await hook.call("list_build_settings", project.id)
     assert len(settings) == 3
     selector = {"platform": "Win64", "buildType": "Shipping"}
     found = await hook.call("find_build_setting", project.id, selector)
     assert found == await hook.call("get_build_setting", project.id, found.id)
-    made = await hook.call(
+    created = await hook.call(
         "create_build_setting",
         project.id,
         platform="Mac",
@@ -146,14 +146,14 @@ async def test_build_settings(sandbox: Sandbox, hook: Face) -> None:
         trigger="manual",
         branch="main",
     )
-    assert (made.platform, made.line) == ("Mac", "main")
+    assert (created.platform, created.branch_or_stream) == ("Mac", "main")
     with pytest.raises(InvalidRequest):
         await hook.call("find_build_setting", project.id, {"branch": "main"})
 
 
-@pytest.mark.parametrize(("kind", "sandbox"), EVERY, indirect=True)
-async def test_changes(sandbox: Sandbox, hook: Face) -> None:
-    """Under every reading of the documentation what is changed and deleted is so afterwards."""
+@pytest.mark.parametrize(("kind", "sandbox"), EVERY_VARIANT, indirect=True)
+async def test_changes_are_applied(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """With every variant of the API, changes and deletions take effect."""
     setting = sandbox.setting("MyGame", platform="Linux")
     ids = (setting["projectId"], setting["id"])
     await hook.call("update_build_setting", *ids, ue_version="5.3")
@@ -164,12 +164,14 @@ async def test_changes(sandbox: Sandbox, hook: Face) -> None:
         await hook.call("get_build_setting", *ids)
 
 
-@pytest.mark.parametrize(("kind", "sandbox"), EVERY, indirect=True)
-async def test_a_build(sandbox: Sandbox, hook: Face) -> None:
-    """Under every reading of the documentation a build is started, found, awaited and had."""
+@pytest.mark.parametrize(("kind", "sandbox"), EVERY_VARIANT, indirect=True)
+async def test_build(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """With every variant of the API, a build is started, listed, awaited, and has an artifact."""
     setting = sandbox.setting("MyGame", platform="Linux")
-    asked = {"branch": "main", "commit": "ab" * 20}
-    started: Build = await hook.call("trigger_build", setting["projectId"], setting["id"], **asked)
+    overrides = {"branch": "main", "commit": "ab" * 20}
+    started: Build = await hook.call(
+        "trigger_build", setting["projectId"], setting["id"], **overrides
+    )
     assert started.status.queued
     read: Build = await hook.call("get_build", started.id)
     assert (read.platform, read.commit, read.finished_at) == ("Linux", "ab" * 20, None)
@@ -183,16 +185,16 @@ async def test_a_build(sandbox: Sandbox, hook: Face) -> None:
     assert artifact.url not in repr(artifact)
 
 
-PERFORCE = [
+PERFORCE_VARIANTS = [
     param
-    for param in EVERY
+    for param in EVERY_VARIANT
     if {"changelist", "stream", "strict"} & set(str(param.values[1]).split("_"))
 ]
 
 
-@pytest.mark.parametrize(("kind", "sandbox"), PERFORCE, indirect=True)
-async def test_a_perforce_build(sandbox: Sandbox, hook: Face) -> None:
-    """Under every reading of the documentation a changelist goes in, and comes out as text."""
+@pytest.mark.parametrize(("kind", "sandbox"), PERFORCE_VARIANTS, indirect=True)
+async def test_perforce_build(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """With every variant of the API, a changelist is sent, and returned as text."""
     setting = sandbox.setting("Shooter", platform="Linux")
     for changelist in (41234, "41235"):
         started = await hook.call(
@@ -202,12 +204,12 @@ async def test_a_perforce_build(sandbox: Sandbox, hook: Face) -> None:
         assert (read.changelist or read.commit, read.branch) == (str(changelist), "//shooter/main")
 
 
-async def test_the_lines_of_a_wait(sandbox: Sandbox, hook: Face) -> None:
-    """A wait passes on the lines of the build's log, each once."""
+async def test_wait_passes_log_lines_on(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """A wait passes each line of the build's log on once."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
     lines: list[Any] = []
     waiting = asyncio.create_task(hook.call("wait_for_build", build, 10, lines.append))
-    await until(lambda: sandbox.joined(build))
+    await wait_until(lambda: sandbox.joined(build))
     sandbox.log(build, "first")
     sandbox.log(build, "second", "warn")
     sandbox.set_status(build, "failed")
@@ -215,58 +217,60 @@ async def test_the_lines_of_a_wait(sandbox: Sandbox, hook: Face) -> None:
     assert [(line.message, line.level) for line in lines] == [("first", "info"), ("second", "warn")]
 
 
-async def test_a_wait_without_end(sandbox: Sandbox, hook: Face) -> None:
-    """A build that does not end in time is said to go on."""
+async def test_wait_timeout(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """The error of a wait that timed out says that the build continues."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
-    with pytest.raises(BuildTimeout, match="it goes on"):
+    with pytest.raises(BuildTimeout, match="the build keeps running"):
         await hook.call("wait_for_build", build, 0.3, channel="polling")
 
 
-async def test_a_wait_that_ends_between_reads(sandbox: Sandbox, hook: Face) -> None:
-    """A build that has ended by the time the wait is over is given, though no poll has seen it."""
+async def test_build_that_ends_after_the_last_poll(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """A build that ended after the last poll is returned at the timeout."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
     waiting = asyncio.create_task(hook.call("wait_for_build", build, 1.5, channel="polling"))
-    await until(lambda: sandbox.requests_to("GET /builds/:id"))
+    await wait_until(lambda: sandbox.requests_to("GET /builds/:id"))
     sandbox.set_status(build, "complete")
     assert (await waiting).status == "complete"
     assert len(sandbox.requests_to("GET /builds/:id")) == 2
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-async def test_what_a_timeout_knows(sandbox: Sandbox, hook: Face, *, reachable: bool) -> None:
-    """A wait that is over has its build, as it was read last."""
+async def test_timeout_error_has_the_build(
+    sandbox: Sandbox, hook: HookAdapter, *, reachable: bool
+) -> None:
+    """The error of a wait that timed out has the build as last read."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
     if not reachable:
         sandbox.fault("500", "GET /builds/:id")
     with pytest.raises(BuildTimeout) as caught:
         await hook.call("wait_for_build", build, 0.3, channel="polling")
     assert caught.value.build is not None
-    known = (caught.value.build.id, caught.value.build.status)
-    assert known == (build, "pending" if reachable else "")
+    actual = (caught.value.build.id, caught.value.build.status)
+    assert actual == (build, "pending" if reachable else "")
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"poll_interval": 0}, {"channel": "bogus"}, {"timeout": -1}], ids=str
+    "parameters", [{"poll_interval": 0}, {"channel": "bogus"}, {"timeout": -1}], ids=str
 )
-async def test_a_wait_that_makes_no_sense(
-    sandbox: Sandbox, hook: Face, wrong: dict[str, Any]
+async def test_invalid_wait_parameters(
+    sandbox: Sandbox, hook: HookAdapter, parameters: dict[str, Any]
 ) -> None:
-    """What a wait cannot mean is refused before anything is read."""
-    with pytest.raises(InvalidRequest, match=next(iter(wrong))):
-        await hook.call("wait_for_build", "x" * 24, **wrong)
+    """Invalid parameters of a wait are rejected before any request."""
+    with pytest.raises(InvalidRequest, match=next(iter(parameters))):
+        await hook.call("wait_for_build", "x" * 24, **parameters)
     assert sandbox.requests == []
 
 
-@pytest.mark.parametrize("nothing", [None, "", "None", 5.0])
-async def test_no_project_at_all(sandbox: Sandbox, hook: Face, nothing: Any) -> None:
-    """A project that rendered to nothing is refused before anything is asked."""
+@pytest.mark.parametrize("value", [None, "", "None", 5.0])
+async def test_empty_project(sandbox: Sandbox, hook: HookAdapter, value: Any) -> None:
+    """A project that rendered to nothing is rejected before any request."""
     with pytest.raises(InvalidRequest, match="project is"):
-        await hook.call("find_project", nothing)
+        await hook.call("find_project", value)
     assert sandbox.requests == []
 
 
-async def test_a_gateway_that_refuses_once(sandbox: Sandbox, hook: Face) -> None:
-    """A read that a gateway has refused, which BuildPixel would give a code, is repeated once."""
+async def test_gateway_rejection_is_repeated_once(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """A read that a gateway rejected, without BuildPixel's error code, is repeated once."""
     sandbox.world.variants = Variants(error_body="html")
     refusal = sandbox.fault("403", "GET /auth/me", times=1)
     await hook.call("get_identity")
@@ -277,38 +281,38 @@ async def test_a_gateway_that_refuses_once(sandbox: Sandbox, hook: Face) -> None
     assert len(sandbox.requests_to("GET /auth/me")) == 4
 
 
-async def test_no_artifact(sandbox: Sandbox, hook: Face) -> None:
-    """A build without an artifact says so."""
+async def test_build_without_artifact(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """The error for a build without an artifact says so."""
     build = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
-    with pytest.raises(ArtifactUnavailable, match="never made one") as caught:
+    with pytest.raises(ArtifactUnavailable, match="never produced one") as caught:
         await hook.call("get_artifact", build)
     assert caught.value.request_id
 
 
-async def test_a_viewer(sandbox: Sandbox, kind: str) -> None:
-    """A viewer reads, is told so by the connection test, and may not trigger."""
+async def test_viewer_token(sandbox: Sandbox, kind: str) -> None:
+    """The connection test warns about a viewer, who can read but not trigger builds."""
     setting = sandbox.setting("MyGame", platform="Linux")
-    async with face(kind, "viewer") as hook:
-        works, said = await hook.call("test_connection")
-        assert works
-        assert "viewer@example.com" in said
-        assert "but not trigger" in said
+    async with open_hook(kind, "viewer") as hook:
+        success, message = await hook.call("test_connection")
+        assert success
+        assert "viewer@example.com" in message
+        assert "but not trigger" in message
         with pytest.raises(Forbidden, match="a viewer cannot"):
             await hook.call("trigger_build", setting["projectId"], setting["id"])
 
 
-async def test_a_connection_that_works(hook: Face) -> None:
+async def test_connection_test_succeeds(hook: HookAdapter) -> None:
     """The connection test names user, organization, plan and role."""
-    works, said = await hook.call("test_connection")
-    assert works
+    success, message = await hook.call("test_connection")
+    assert success
     expected = "member@example.com, organization Pixel Studio, plan team, role member"
-    assert said == f"Connected as {expected}"
+    assert message == f"Connected as {expected}"
 
 
-async def test_a_connection_that_does_not(sandbox: Sandbox, hook: Face) -> None:
-    """The connection test of a refused token says why, after one request."""
+async def test_connection_test_fails(sandbox: Sandbox, hook: HookAdapter) -> None:
+    """The connection test of a rejected token returns the reason, after one request."""
     sandbox.revoke(sandbox.token)
-    works, said = await hook.call("test_connection")
-    assert not works
-    assert "put a valid API token" in said
+    success, message = await hook.call("test_connection")
+    assert not success
+    assert "put a valid API token" in message
     assert len(sandbox.requests) == 1

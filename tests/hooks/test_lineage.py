@@ -1,4 +1,4 @@
-"""Lineage, in a process of its own whose Airflow has a plugin that reads it."""
+"""Lineage, in a separate process whose Airflow has a plugin that reads it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import pytest
 from airflow_provider_buildpixel.assets import build_asset, to_openlineage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_provider_buildpixel.sandbox import Sandbox
 
-READER = """
+READER_PLUGIN = """
 from airflow.providers.common.compat.sdk import AirflowPlugin, HookLineageReader
 
-class Reads(AirflowPlugin):
-    name = "reads"
+class ReaderPlugin(AirflowPlugin):
+    name = "reader"
     hook_lineage_readers = [HookLineageReader]
 """
 TASK = """
@@ -32,20 +31,30 @@ from airflow_provider_buildpixel.hooks import lineage
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 
 hook, build_id, path = BuildPixelHook(), *sys.argv[1:]
-lineage.built(hook, hook.get_build(build_id))
+lineage.report_build(hook, hook.get_build(build_id))
 hook.download_artifact(build_id, path)
-lineage.downloaded(hook, build_id, "s3://stores@games/ours.tar.gz")
+lineage.report_download(hook, build_id, "s3://stores@games/ours.tar.gz")
 hook.close()
-found = get_hook_lineage_collector().collected_assets
-uris = {side: [one.asset.uri for one in getattr(found, side)] for side in ("inputs", "outputs")}
+collected = get_hook_lineage_collector().collected_assets
+sides = ("inputs", "outputs")
+uris = {side: [item.asset.uri for item in getattr(collected, side)] for side in sides}
 print(json.dumps(uris))
 """
 
 
-def _collected(folder: Path, plugins: str, *argv: str) -> dict[str, list[str]]:
+def _run_build(sandbox: Sandbox) -> str:
+    """Run a build to its end; return its id."""
+    sandbox.plan(artifact_bytes=3_000_000, outcome="complete", queue=0.0, run=1.0)
+    build_id = sandbox.push(sandbox.settings("MyGame")[0]["id"])
+    sandbox.advance(60)
+    return build_id
+
+
+def _collected_uris(folder: Path, plugin: str, *argv: str) -> dict[str, list[str]]:
+    """Run the task with a plugin; return the inputs and outputs that Airflow collected."""
     folder.mkdir()
-    (folder / "reads.py").write_text(plugins)
-    done = subprocess.run(
+    (folder / "reader.py").write_text(plugin)
+    process = subprocess.run(
         [sys.executable, "-c", TASK, *argv],
         env=os.environ | {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder)},
         check=True,
@@ -53,32 +62,30 @@ def _collected(folder: Path, plugins: str, *argv: str) -> dict[str, list[str]]:
         text=True,
         timeout=150,
     )
-    uris: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    uris: dict[str, list[str]] = json.loads(process.stdout.splitlines()[-1])
     return uris
 
 
-def test_lineage(buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path) -> None:
-    """The setting's asset is made by a build, and what is downloaded is made of it."""
-    build_id = built()
-    build = buildpixel_sandbox.build(build_id)
-    made = f"buildpixel://{build['projectId']}/{build['buildSettingId']}"
-    there = f"file://{tmp_path}/game.tar.gz"
-    found = _collected(tmp_path / "plugins", READER, build_id, f"{tmp_path}/game.tar.gz")
-    assert found == {"inputs": [made], "outputs": [made, there, "s3://games/ours.tar.gz"]}
+def test_lineage(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A build outputs the asset of its setting, and a download has it as an input."""
+    build_id = _run_build(sandbox)
+    build = sandbox.build(build_id)
+    asset = f"buildpixel://{build['projectId']}/{build['buildSettingId']}"
+    file = f"file://{tmp_path}/game.tar.gz"
+    uris = _collected_uris(tmp_path / "plugins", READER_PLUGIN, build_id, f"{tmp_path}/game.tar.gz")
+    assert uris == {"inputs": [asset], "outputs": [asset, file, "s3://games/ours.tar.gz"]}
 
 
-def test_nobody_listens(
-    buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path
-) -> None:
+def test_no_reader(sandbox: Sandbox, tmp_path: Path) -> None:
     """Where no plugin reads lineage, it costs no request."""
-    build_id = built()
-    found = _collected(tmp_path / "plugins", "", build_id, f"{tmp_path}/game.tar.gz")
-    assert found == {"inputs": [], "outputs": []}
-    assert len(buildpixel_sandbox.requests_to("GET /builds/:id")) == 1  # the test's own
+    build_id = _run_build(sandbox)
+    uris = _collected_uris(tmp_path / "plugins", "", build_id, f"{tmp_path}/game.tar.gz")
+    assert uris == {"inputs": [], "outputs": []}
+    assert len(sandbox.requests_to("GET /builds/:id")) == 1  # the task's own
 
 
 def test_openlineage() -> None:
-    """OpenLineage knows the builds of a setting by namespace and name."""
+    """OpenLineage gets the builds of a setting as a dataset with namespace and name."""
     pytest.importorskip("openlineage.client")
     dataset = to_openlineage(build_asset("p1", "s1"), None)
     assert (dataset.namespace, dataset.name) == ("buildpixel://p1", "s1")

@@ -1,4 +1,4 @@
-"""What waits count, as Airflow reports it."""
+"""The metrics of waits, as reported to Airflow."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ if TYPE_CHECKING:
     import pytest
 
 
-class Stats:
-    """Keeps what it is told, by Airflow's names for that."""
+class RecordingStats:
+    """Records reported metrics by name and tags."""
 
     def __init__(self) -> None:
-        self.told: dict[str, float] = {}
+        self.recorded: dict[str, float] = {}
 
     def gauge(self, name: str, value: float) -> None:
-        """Take a state."""
-        self.told[name] = value
+        """Record a gauge."""
+        self.recorded[name] = value
 
     def incr(self, name: str, count: int, *, tags: dict[str, str] | None = None) -> None:
-        """Take a count."""
-        self.told[",".join([name, *(tags or {}).values()])] = count
+        """Record a counter."""
+        self.recorded[",".join([name, *(tags or {}).values()])] = count
 
     def timing(self, name: str, dt: object, *, tags: dict[str, str] | None = None) -> None:
-        """Take a time."""
-        self.told[",".join([name, *(tags or {}).values()])] = getattr(dt, "total_seconds")()
+        """Record a duration."""
+        self.recorded[",".join([name, *(tags or {}).values()])] = getattr(dt, "total_seconds")()  # noqa: B009
 
 
-def test_counts_become_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each count has the name and the tags that the documentation gives."""
+def test_reported_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each metric has the documented name and tags."""
     from airflow.providers.common.compat import sdk
 
-    stats = Stats()
+    stats = RecordingStats()
     monkeypatch.setitem(sdk.__dict__, "Stats", stats)
-    metrics = Metrics(connects=1, drops=2, lines_left_out=3, waits=4, up=True)
-    metrics.request("/builds", None)
-    metrics.request("/builds/:id", ServerFault("x", status_code=502))
-    metrics.request("/builds/:id", Unreachable("x"))
+    metrics = Metrics(connects=1, drops=2, lines_dropped=3, waits=4, up=True)
+    metrics.count_request("/builds", None)
+    metrics.count_request("/builds/:id", ServerFault("x", status_code=502))
+    metrics.count_request("/builds/:id", Unreachable("x"))
     metrics.events["log"] = 5
-    metrics.waited.append(("complete", 60.0))
-    metrics.queued.append(6.0)
+    metrics.wait_times.append(("complete", 60.0))
+    metrics.queue_times.append(6.0)
     report_metrics(metrics)
-    assert stats.told == {
+    assert stats.recorded == {
         "buildpixel.waits": 4,
         "buildpixel.channel.up": 1,
         "buildpixel.channel.connects": 1,
@@ -58,5 +58,5 @@ def test_counts_become_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         "buildpixel.wait,complete": 60.0,
         "buildpixel.queue": 6.0,
     }
-    metrics.clear()
-    assert (metrics.waits, metrics.requests, metrics.waited) == (4, {}, [])
+    metrics.reset_counts()
+    assert (metrics.waits, metrics.requests, metrics.wait_times) == (4, {}, [])

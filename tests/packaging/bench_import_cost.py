@@ -1,8 +1,8 @@
-"""Measures what each public module costs over Airflow itself; run it on a quiet machine.
+"""Measures the import cost of each public module in addition to Airflow; use a quiet machine.
 
     .venv/airflow-3.3/bin/python tests/packaging/bench_import_cost.py [rounds]
 
-Prints CPU seconds (least and median of all rounds, a fresh process each) and modules loaded.
+Prints CPU seconds (minimum and median of all rounds, each in a new process) and modules loaded.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import statistics
 import subprocess
 import sys
 
-PAID_ANYWAY = "airflow.sdk", "airflow.triggers.base", "airflow.providers.common.compat.sdk"
+AIRFLOW_MODULES = "airflow.sdk", "airflow.triggers.base", "airflow.providers.common.compat.sdk"
 KINDS = ("hooks", "operators", "sensors", "triggers")
 MODULES = [f"airflow_provider_buildpixel.{kind}.buildpixel" for kind in KINDS]
 
-MEASURE = """\
+MEASURE_IMPORT = """\
 import importlib, json, sys, time
 *paid, module = sys.argv[1:]
 for name in paid:
@@ -29,21 +29,21 @@ print(json.dumps([time.process_time() - began, len(sys.modules) - modules]))
 
 
 def cost(module: str) -> tuple[float, int]:
-    """Return the CPU seconds and the modules that one import adds in a fresh process."""
-    command = [sys.executable, "-W", "ignore", "-c", MEASURE, *PAID_ANYWAY, module]
+    """Return the CPU seconds and the number of modules that an import adds in a new process."""
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE_IMPORT, *AIRFLOW_MODULES, module]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, modules = json.loads(done.stdout.splitlines()[-1])
     return seconds, modules
 
 
 def main(rounds: int) -> None:
-    """Print one line per module, and one for all of them together."""
+    """Print one line per module, and one line for all modules together."""
     for module in [*MODULES, ",".join(MODULES)]:
         costs = [cost(module) for _ in range(rounds)]
-        seconds = [each for each, _ in costs]
+        seconds = [one for one, _ in costs]
         name = "all together" if "," in module else module
-        least, median = min(seconds), statistics.median(seconds)
-        print(f"{name:<48} {least:.3f} / {median:.3f} s CPU, {costs[0][1]} modules")
+        minimum, median = min(seconds), statistics.median(seconds)
+        print(f"{name:<48} {minimum:.3f} / {median:.3f} s CPU, {costs[0][1]} modules")
 
 
 if __name__ == "__main__":

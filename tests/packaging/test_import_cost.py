@@ -1,4 +1,4 @@
-"""What a Dag file pays for naming the provider."""
+"""The import cost of the provider for a Dag file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MODULES = [
     f"airflow_provider_buildpixel.{kind}.buildpixel"
     for kind in ("hooks", "operators", "sensors", "triggers")
 ]
-HEAVY = ["requests", "aiohttp", "socketio", "engineio", "websocket"]
-PAID_ANYWAY = """\
+CLIENT_LIBRARIES = ["requests", "aiohttp", "socketio", "engineio", "websocket"]
+AIRFLOW_IMPORTS = """\
 import airflow, airflow.triggers.base, airflow.providers.common.compat.sdk
 if airflow.__version__.startswith("2."):
     import airflow.models.baseoperator, airflow.hooks.base, airflow.sensors.base
     import airflow.io.path, airflow.providers.common.compat.lineage.hook
 else:
     import airflow.sdk
-if airflow.__version__.startswith("3.0."):  # its hooks are not in the SDK yet
+if airflow.__version__.startswith("3.0."):  # its hooks are not in the SDK
     import airflow.hooks.base
 """
-ALLOWANCE = 40
+MAX_MODULES = 40
 
-MEASURE = """\
+PRINT_ADDED_MODULES = """\
 import importlib, json, sys, warnings
 warnings.simplefilter("ignore")
 exec(sys.argv[1])
@@ -36,9 +36,9 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def _added(*modules: str, paid: str = PAID_ANYWAY) -> list[str]:
-    """Return the modules that these load, in a process of their own."""
-    command = [sys.executable, "-c", MEASURE, paid, *modules]
+def _loaded_modules(*modules: str, imported_before: str = AIRFLOW_IMPORTS) -> list[str]:
+    """Return the modules that these imports add, in a new process."""
+    command = [sys.executable, "-c", PRINT_ADDED_MODULES, imported_before, *modules]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     added: list[str] = json.loads(done.stdout.splitlines()[-1])
     return added
@@ -47,22 +47,26 @@ def _added(*modules: str, paid: str = PAID_ANYWAY) -> list[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_client_library_is_loaded(module: str) -> None:
     """Importing a public module loads no HTTP or Socket.IO library."""
-    assert not [name for name in _added(module) if name.partition(".")[0] in HEAVY]
+    assert not [
+        name for name in _loaded_modules(module) if name.partition(".")[0] in CLIENT_LIBRARIES
+    ]
 
 
 def test_few_modules_are_loaded() -> None:
     """All public modules together load at most forty modules that Airflow has not loaded."""
-    added = _added(*MODULES)
-    assert len(added) <= ALLOWANCE, added
+    added = _loaded_modules(*MODULES)
+    assert len(added) <= MAX_MODULES, added
 
 
-def test_package_itself_is_nearly_free() -> None:
+def test_package_import_is_cheap() -> None:
     """Importing the package alone loads neither Airflow nor the provider info."""
-    added = _added("airflow_provider_buildpixel", paid="pass")
+    added = _loaded_modules("airflow_provider_buildpixel", imported_before="pass")
     assert [name for name in added if name.startswith("airflow")] == ["airflow_provider_buildpixel"]
 
 
-def test_pytest_plugin_is_nearly_free() -> None:
-    """The plugin that every pytest session loads brings no Airflow and no server."""
-    added = _added("airflow_provider_buildpixel.sandbox.fixtures", paid="import pytest")
-    assert not [name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}]
+def test_pytest_plugin_import_is_cheap() -> None:
+    """The plugin that every pytest run loads imports neither Airflow nor the server."""
+    added = _loaded_modules(
+        "airflow_provider_buildpixel.sandbox.fixtures", imported_before="import pytest"
+    )
+    assert not [name for name in added if name.partition(".")[0] in {*CLIENT_LIBRARIES, "airflow"}]

@@ -1,4 +1,4 @@
-"""What Airflow reads of the provider before it imports anything of it."""
+"""The provider metadata that Airflow reads before it imports the provider."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def _schema(name: str) -> Any:
     return json.loads(resources.files("airflow").joinpath(name).read_text())
 
 
-def test_info_is_valid_on_the_schema_of_airflow() -> None:
-    """Airflow's own schema accepts the provider info."""
+def test_info_matches_the_schema_of_airflow() -> None:
+    """Airflow's schema accepts the provider info."""
     jsonschema.validate(INFO, _schema("provider_info.schema.json"))
 
 
-def test_field_behaviour_is_valid_on_the_schema_of_airflow() -> None:
-    """Airflow's own schema accepts the behaviour of the standard fields."""
+def test_field_behaviour_matches_the_schema_of_airflow() -> None:
+    """Airflow's schema accepts the behaviour of the standard fields."""
     schema = _schema("customized_form_field_behaviours.schema.json")
     jsonschema.validate(connection_form.behaviour(), schema)
 
 
 def test_package_name_is_the_canonical_name_of_the_distribution() -> None:
-    """The discovery of every provider fails on a package name that is spelt in any other way."""
+    """The package name is canonical; any other spelling stops the discovery of all providers."""
     name = metadata.metadata("airflow-provider-buildpixel")["Name"]
     assert INFO["package-name"] == re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_entry_point_leads_to_the_info() -> None:
+def test_entry_point_returns_the_info() -> None:
     """The installed entry point returns the provider info."""
     found = metadata.entry_points(group="apache_airflow_provider", name="provider_info")
     ours = [point for point in found if point.module == "airflow_provider_buildpixel"]
@@ -68,14 +68,14 @@ def test_info_can_be_json() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules_named_can_be_imported(name: str) -> None:
-    """Every module that the info names exists."""
+def test_named_modules_exist(name: str) -> None:
+    """Every module that the info names can be imported."""
     assert import_module(name).__name__ == name
 
 
 @pytest.mark.parametrize("path", [*CLASSES, *dict.fromkeys(HANDLERS)])
-def test_objects_named_can_be_imported(path: str) -> None:
-    """Every class and function that the info names exists."""
+def test_named_objects_exist(path: str) -> None:
+    """Every class and function that the info names can be imported."""
     module, _, name = path.rpartition(".")
     assert callable(getattr(import_module(module), name))
 
@@ -97,13 +97,13 @@ def test_form_has_every_documented_extra() -> None:
 
 
 def test_no_field_of_the_form_is_required() -> None:
-    """Every extra may be null: the form saves fields that nobody touched."""
+    """Every extra may be null: the form also saves empty fields."""
     types = [field["schema"]["type"] for field in CONNECTION_TYPE["conn-fields"].values()]
     assert all("null" in type_ for type_ in types)
 
 
 def test_defaults_of_the_form_are_valid() -> None:
-    """Each field's default is a value that the field itself accepts."""
+    """Each field accepts its own default."""
     for field in CONNECTION_TYPE["conn-fields"].values():
         jsonschema.validate(field["schema"].get("default"), field["schema"] | _nullable(field))
 
@@ -113,12 +113,12 @@ def _nullable(field: dict[str, Any]) -> dict[str, Any]:
     return {"enum": [*choices, None]} if choices else {}
 
 
-def test_webhook_secret_is_not_shown() -> None:
-    """The form hides what is typed into the webhook secret."""
+def test_webhook_secret_is_masked() -> None:
+    """The form masks the webhook secret."""
     assert CONNECTION_TYPE["conn-fields"]["webhook_secret"]["schema"]["format"] == "password"
 
 
-def test_both_ways_of_asking_for_the_form_agree() -> None:
+def test_old_and_new_field_behaviour_agree() -> None:
     """The info and the hook's method for older versions describe the same standard fields."""
     info, method = CONNECTION_TYPE["ui-field-behaviour"], connection_form.behaviour()
     assert {key.replace("-", "_"): value for key, value in info.items()} == method

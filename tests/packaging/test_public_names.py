@@ -1,4 +1,4 @@
-"""The names that DAG authors, examples and documentation rely on."""
+"""The names that Dag authors, examples and documentation rely on."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
     [(module, name) for module, names in PUBLIC.items() for name in names],
 )
 def test_public_name_exists(module: str, name: str) -> None:
-    """A public name is where the documentation says."""
+    """A public name can be imported from its documented module."""
     if SINCE.get(module, (0,)) > AIRFLOW:
         pytest.skip(f"this Airflow has no base for {module}")
     found = import_module(f"airflow_provider_buildpixel.{module}")
@@ -71,7 +71,7 @@ def test_errors_derive_from_one() -> None:
         assert issubclass(getattr(exceptions, name), exceptions.BuildPixelError)
 
 
-def test_version_is_the_distribution_s() -> None:
+def test_version_of_the_distribution() -> None:
     """The package and its distribution have the same version."""
     assert airflow_provider_buildpixel.__version__ == version("airflow-provider-buildpixel")
 
@@ -80,5 +80,5 @@ def test_version_is_the_distribution_s() -> None:
     ("group", "name"), [("console_scripts", "buildpixel-sandbox"), ("pytest11", "buildpixel")]
 )
 def test_entry_point_loads(group: str, name: str) -> None:
-    """What the distribution adds to a machine can be loaded."""
+    """The command-line and pytest entry points can be loaded."""
     assert [point.load() for point in entry_points(group=group, name=name)]

@@ -1,4 +1,4 @@
-"""A user's type checkers find the provider's types, and a user's mistakes."""
+"""A user's type checker sees the provider's types, and finds mistakes in the user's code."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ WRONG = [n for n, line in enumerate(USERS_DAG.splitlines(), 1) if line.endswith(
 
 @pytest.mark.skipif(
     not airflow_version.startswith("3.3."),
-    reason="a user's Dag of Airflow 3; and only this environment has pyright",
+    reason="the Dag is for Airflow 3, and only this environment has pyright",
 )
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ WRONG = [n for n, line in enumerate(USERS_DAG.splitlines(), 1) if line.endswith(
 def test_checker_finds_the_mistakes_and_nothing_else(
     checker: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Strict mypy, and pyright, know every type and find just the lines that are wrong."""
+    """Strict mypy and pyright report exactly the wrong lines."""
     (tmp_path / "users_dag.py").write_text(USERS_DAG)
     done = subprocess.run(
         [sys.executable, *checker, "users_dag.py"],
         cwd=tmp_path,
-        # Pyright's own JavaScript is in its package; by default it asks a registry for it.
+        # Use the JavaScript in the package of pyright, which would download it by default.
         env=os.environ | {"PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT": "1"},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The workflow calls what there is, over what is supported."""
+"""The CI workflow runs existing commands on all supported versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 @pytest.fixture(scope="module")
 def jobs() -> dict[str, Any]:
-    """The jobs of the workflow."""
+    """Return the jobs of the workflow."""
     found: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())["jobs"]
     return found
 
@@ -28,14 +28,14 @@ def _steps(jobs: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_supported_python_runs_everything(jobs: dict[str, Any]) -> None:
-    """The Pythons are those of the classifiers."""
+    """The workflow runs on the Python versions of the classifiers."""
     pythons = jobs["everything"]["strategy"]["matrix"]["python"]
     classified = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
     assert pythons == classified
 
 
 def test_every_minor_is_tested(jobs: dict[str, Any]) -> None:
-    """Each Airflow minor of the Makefile is tested: the newest by .ci/run, the others here."""
+    """Each Airflow minor of the Makefile is tested: the newest by .ci/run, others by the matrix."""
     minors = re.search(r"^MINORS := (.*)$", MAKEFILE, re.MULTILINE)
     newest = re.search(r"^MAIN := (.*)$", MAKEFILE, re.MULTILINE)
     assert minors is not None
@@ -46,8 +46,8 @@ def test_every_minor_is_tested(jobs: dict[str, Any]) -> None:
     assert all(path.is_file() for path in pins)
 
 
-def test_steps_call_what_there_is(jobs: dict[str, Any]) -> None:
-    """Each step that runs something runs .ci/run, or a target over folders that exist."""
+def test_steps_run_existing_commands(jobs: dict[str, Any]) -> None:
+    """Each step runs .ci/run, or an existing make target with existing folders."""
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     for step in _steps(jobs):
         command = step.get("run", "bash .ci/run").split()
@@ -58,7 +58,7 @@ def test_steps_call_what_there_is(jobs: dict[str, Any]) -> None:
 
 
 def test_actions_are_pinned(jobs: dict[str, Any]) -> None:
-    """An action is named by its commit, which nobody can move, and leaves no token behind."""
+    """An action is pinned to a commit, and a checkout keeps no credentials."""
     used = [step for step in _steps(jobs) if "uses" in step]
     assert used
     for step in used:

@@ -25,85 +25,87 @@ FULL = {
 }
 
 
-def _page(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
-    shown = build_page.page_data(Build.from_json(FULL | changes), now)
-    assert json.loads(json.dumps(shown)) == shown
-    return shown
+def _page_data(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
+    data = build_page.page_data(Build.from_json(FULL | changes), now)
+    assert json.loads(json.dumps(data)) == data
+    return data
 
 
 def test_a_running_build() -> None:
-    """A running build shows what it builds, for how long, and is looked at again."""
-    shown = _page()
-    assert shown["title"] == "Win64 Shipping"
-    assert shown["seconds"] == 1800
-    assert shown["again"] == build_page.LIVE_REFRESH
-    assert not shown["artifact"]
-    assert shown["failure"] is None
-    assert ["Triggered by", "push of abc"] in shown["facts"]
-    assert "Changelist" not in dict(shown["facts"])
+    """The page of a running build shows target and elapsed time, and refreshes."""
+    data = _page_data()
+    assert data["title"] == "Win64 Shipping"
+    assert data["seconds"] == 1800
+    assert data["refresh_after"] == build_page.LIVE_REFRESH
+    assert not data["has_artifact"]
+    assert data["failure"] is None
+    assert ["Triggered by", "push of abc"] in data["facts"]
+    assert "Changelist" not in dict(data["facts"])
 
 
 def test_an_ended_build() -> None:
-    """A build that has ended is not looked at again, and a complete one has an artifact."""
-    shown = _page(status="complete", durationMs=5000, finishedAt="2026-05-10T14:10:00Z")
-    assert (shown["again"], shown["seconds"], shown["artifact"]) == (None, 5, True)
-    assert dict(shown["facts"])["Finished at"] == "2026-05-10T14:10:00+00:00"
+    """The page of an ended build does not refresh, and a complete build has an artifact."""
+    data = _page_data(status="complete", durationMs=5000, finishedAt="2026-05-10T14:10:00Z")
+    assert (data["refresh_after"], data["seconds"], data["has_artifact"]) == (None, 5, True)
+    assert dict(data["facts"])["Finished at"] == "2026-05-10T14:10:00+00:00"
 
 
 @pytest.mark.parametrize(
-    ("finished", "again"),
+    ("finished", "refresh_after"),
     [("14:29:55", build_page.LIVE_REFRESH), ("14:29:45", None), ("14:30:05", None), (None, None)],
 )
-def test_lines_that_come_late(finished: str | None, again: float | None) -> None:
-    """A build that has just ended is looked at some more; clocks that differ are no reason to."""
+def test_late_lines(finished: str | None, refresh_after: float | None) -> None:
+    """The page refreshes for some seconds after the end, unless the clocks differ."""
     at = finished and f"2026-05-10T{finished}Z"
-    assert _page(status="failed", finishedAt=at)["again"] == again
+    assert _page_data(status="failed", finishedAt=at)["refresh_after"] == refresh_after
 
 
-def test_a_bare_build() -> None:
-    """Of a build of which nothing is known but its status, that is shown."""
-    shown = build_page.page_data(Build.from_json({"id": "build-1", "status": "running"}), NOW)
-    assert shown["title"] == "Build build-1"
-    assert shown["seconds"] is None
-    assert shown["facts"] == [["Build", "build-1"]]
+def test_a_build_with_few_fields() -> None:
+    """The page of a build with only a status shows that."""
+    data = build_page.page_data(Build.from_json({"id": "build-1", "status": "running"}), NOW)
+    assert data["title"] == "Build build-1"
+    assert data["seconds"] is None
+    assert data["facts"] == [["Build", "build-1"]]
 
 
-def test_a_clock_that_is_behind() -> None:
-    """No build has run for a negative time."""
-    assert _page(now=datetime(2026, 5, 10, 13, tzinfo=UTC))["seconds"] == 0
+def test_a_slow_clock() -> None:
+    """No elapsed time is negative."""
+    assert _page_data(now=datetime(2026, 5, 10, 13, tzinfo=UTC))["seconds"] == 0
 
 
 def test_a_failed_build() -> None:
-    """A failed build shows phase, errors and advice."""
+    """The page of a failed build shows phase, errors and advice."""
     lines = ["LogCook: Cooking maps from path...", "LogCook: Error: Failed to cook /Game/Level3"]
-    failure = _page(status="failed", logs=lines)["failure"]
+    failure = _page_data(status="failed", logs=lines)["failure"]
     assert failure["phase"] == "cook"
     assert failure["errors"] == ["LogCook: Error: Failed to cook /Game/Level3"]
     assert "asset" in failure["advice"]
 
 
 def test_a_build_that_died() -> None:
-    """A build whose log stops without an error is said to have died; one that ends is not."""
-    assert "died" in _page(status="failed", logs=["Hello there"])["failure"]["advice"]
-    assert _page(status="failed", logs=["BUILD FAILED, sadly"])["failure"]["advice"] is None
-    unknown = _page(status="failed", logs=["LogInit: Error: something odd"])["failure"]
+    """The advice says that a build died if its log has no error and no end."""
+    assert "died" in _page_data(status="failed", logs=["Hello there"])["failure"]["advice"]
+    assert _page_data(status="failed", logs=["BUILD FAILED, sadly"])["failure"]["advice"] is None
+    unknown = _page_data(status="failed", logs=["LogInit: Error: something odd"])["failure"]
     assert (unknown["advice"], len(unknown["errors"])) == (None, 1)
 
 
 def test_a_superseded_build() -> None:
-    """A superseded build names the one that took its place, and is no failure."""
+    """The page of a superseded build names the newer build and no failure."""
     newer = Build.from_json({"id": "build-2", "status": "pending", "triggeredBy": "user:7"})
     build = Build.from_json(FULL | {"status": "superseded"})
-    shown = build_page.page_data(build, NOW, newer=newer, previous=[newer], dashboard="https://x/1")
-    assert shown["newer"] == {
+    data = build_page.page_data(
+        build, NOW, newer=newer, previous=[newer], dashboard_url="https://x/1"
+    )
+    assert data["newer"] == {
         "id": "build-2",
         "status": "pending",
         "commit": "",
-        "author": "user 7",
+        "triggered_by": "user 7",
     }
-    assert shown["failure"] is None
-    assert shown["dashboard"] == "https://x/1"
-    assert [bar["id"] for bar in shown["history"]["bars"]] == ["build-1", "build-2"]
+    assert data["failure"] is None
+    assert data["dashboard_url"] == "https://x/1"
+    assert [bar["id"] for bar in data["history"]["bars"]] == ["build-1", "build-2"]
 
 
 @pytest.mark.parametrize(
@@ -116,15 +118,15 @@ def test_a_superseded_build() -> None:
         ("robot:7", "robot 7"),
     ],
 )
-def test_authors(triggered_by: str | None, wanted: str) -> None:
-    """Who started a build is said in words, and what is not documented is shown."""
+def test_trigger_text(triggered_by: str | None, wanted: str) -> None:
+    """Who started a build is shown as words; an undocumented value is unchanged."""
     assert build_page.trigger_text(triggered_by) == wanted
 
 
 def test_secrets_in_a_log() -> None:
-    """What looks like a token or a signed address is hidden, and controls are neutralised."""
+    """Tokens and signed URLs are masked, and control characters are replaced."""
     secret = "curl https://store/x?X-Signature=hush -H bp_abcdefgh \x1b[31m\u202e"
-    [[at, level, text]] = _page(logs=[{"message": secret, "timestamp": "2026\x00"}])["log"]
+    [[at, level, text]] = _page_data(logs=[{"message": secret, "timestamp": "2026\x00"}])["log"]
     assert "hush" not in text
     assert "bp_abc" not in text
     assert not {"\x1b", "\u202e"} & set(text)
@@ -132,48 +134,48 @@ def test_secrets_in_a_log() -> None:
 
 
 def test_a_long_log() -> None:
-    """Of a long log the end is shown."""
-    log = _page(logs=[f"line number {n}" for n in range(2 * build_page.LINES_SHOWN)])["log"]
+    """Only the last lines of a long log are returned."""
+    log = _page_data(logs=[f"line number {n}" for n in range(2 * build_page.LINES_SHOWN)])["log"]
     assert len(log) == build_page.LINES_SHOWN
     assert log[-1] == [None, "info", f"line number {2 * build_page.LINES_SHOWN - 1}"]
 
 
 @pytest.mark.parametrize(
-    ("operator", "over", "said", "again"),
+    ("operator", "has_ended", "message", "refresh_after"),
     [
-        (None, True, "no such task", None),
+        (None, True, "does not exist", None),
         ("BuildPixelTriggerBuildOperator", False, "as soon as", build_page.IDLE_REFRESH),
-        ("BuildPixelTriggerBuildOperator", True, "its log says why", None),
+        ("BuildPixelTriggerBuildOperator", True, "log shows the reason", None),
         ("BashOperator", False, "so far", build_page.IDLE_REFRESH),
         ("BashOperator", True, "has no BuildPixel build", None),
     ],
 )
 def test_tasks_without_a_build(
-    operator: str | None, said: str, again: float | None, *, over: bool
+    operator: str | None, message: str, refresh_after: float | None, *, has_ended: bool
 ) -> None:
-    """A task without a build says why, and is looked at again while it may get one."""
-    shown = build_page.no_build(operator, over=over)
-    assert said in shown["message"]
-    assert shown["again"] == again
+    """The page of a task without a build shows why, and refreshes while it may get one."""
+    data = build_page.no_build(operator, has_ended=has_ended)
+    assert message in data["message"]
+    assert data["refresh_after"] == refresh_after
 
 
 def test_a_refusal() -> None:
-    """A refusal names the connection, whatever is in the name."""
-    shown = build_page.not_shown("{x}\u202e", build_page.CONNECTION_UNUSABLE)
-    assert "{x}\N{REPLACEMENT CHARACTER}" in shown["message"]
+    """A refusal names the connection, even with unusual characters."""
+    data = build_page.not_shown("{x}\u202e", build_page.CONNECTION_UNUSABLE)
+    assert "{x}\N{REPLACEMENT CHARACTER}" in data["message"]
 
 
-def test_trouble() -> None:
-    """Trouble is told without secrets, and looked at again."""
-    shown = build_page.read_error(ValueError("bp_secretsecret at https://x/?sig=1"))
-    assert shown["kind"] == "trouble"
-    assert "secretsecret" not in shown["message"]
-    assert shown["again"]
+def test_a_read_error() -> None:
+    """A read error is shown without secrets, and the page refreshes."""
+    data = build_page.read_error(ValueError("bp_secretsecret at https://x/?sig=1"))
+    assert data["kind"] == "error"
+    assert "secretsecret" not in data["message"]
+    assert data["refresh_after"]
 
 
 def test_a_row_of_the_list() -> None:
-    """A row names build and task, and its address is relative to the provider's."""
-    record = BuildRecord("bp", "build-1", "seal", "Win64", "Shipping", "main")
+    """A row names build and task, and its URL is relative to the provider's root."""
+    record = BuildRecord("bp", "build-1", "signature", "Win64", "Shipping", "main")
     row = build_page.list_row(TaskInstanceKey("d", "r", "t", 3), record, None, 5.0)
     assert row["title"] == "Win64 Shipping"
     assert row["page"] == "builds/bp/build-1?dag_id=d&run_id=r&task_id=t&map_index=3"
@@ -185,6 +187,6 @@ def test_a_row_of_the_list() -> None:
         "state": "none",
     }
     bare = build_page.list_row(
-        TaskInstanceKey("d", "r", "t"), BuildRecord("bp", "build-1", "seal"), "running", None
+        TaskInstanceKey("d", "r", "t"), BuildRecord("bp", "build-1", "signature"), "running", None
     )
     assert (bare["title"], bare["branch"], bare["seconds"]) == ("build-1", "", None)

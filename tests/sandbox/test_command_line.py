@@ -1,4 +1,4 @@
-"""The command line, the pytest fixture, and what comes with an import."""
+"""The command line, the pytest fixture, and which modules are imported."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import requests
 from airflow_provider_buildpixel.sandbox import Sandbox, Variants
 from airflow_provider_buildpixel.sandbox.__main__ import main
 from airflow_provider_buildpixel.sandbox.connection import connection_uri
-from airflow_provider_buildpixel.sandbox.faults import KINDS
+from airflow_provider_buildpixel.sandbox.faults.catalog import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODULE = "airflow_provider_buildpixel.sandbox"
 ROOT = Path(__file__).parents[2]
-THEIR_TESTS = """
+USER_TESTS = """
 import os, requests
 
-def test_it(buildpixel_sandbox):
+def test_during(buildpixel_sandbox):
     assert os.environ["AIRFLOW_CONN_BUILDPIXEL_DEFAULT"] == buildpixel_sandbox.connection_uri
     headers = {"Authorization": f"Bearer {buildpixel_sandbox.token}"}
     assert requests.get(buildpixel_sandbox.url + "/auth/me", headers=headers).ok
@@ -39,7 +39,7 @@ def test_after():
 
 @pytest.fixture
 def served() -> Iterator[subprocess.Popen[str]]:
-    """Serve a sandbox in a process of its own."""
+    """Serve a sandbox in another process."""
     command = [sys.executable, "-W", "error", "-X", "dev", "-m", MODULE, "serve", "--port", "0"]
     with subprocess.Popen(
         [*command, "--speed", "600", "--variant", "trigger_status=200"],
@@ -52,8 +52,8 @@ def served() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def said(process: subprocess.Popen[str]) -> dict[str, str]:
-    """Read what it says of itself: the words after each first word."""
+def output_lines(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the lines that the process printed at the start, by first word."""
     assert process.stdout is not None
     lines = [process.stdout.readline().strip() for _ in range(8)]
     return {line.split()[0]: line for line in lines}
@@ -61,24 +61,24 @@ def said(process: subprocess.Popen[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve(served: subprocess.Popen[str], number: signal.Signals) -> None:
-    """`serve` says where it is and how Airflow gets there, and ends cleanly on a signal."""
-    words = said(served)
-    url = words["BuildPixel"].split()[3].rstrip(",")
-    token = words["token"].split()[-1]
+    """`serve` prints its URL and the Airflow connection, and stops cleanly on a signal."""
+    lines = output_lines(served)
+    url = lines["BuildPixel"].split()[3].rstrip(",")
+    token = lines["token"].split()[-1]
     headers = {"Authorization": f"Bearer {token}"}
-    assert "AIRFLOW_CONN_BUILDPIXEL_DEFAULT=" in words["export"]
-    answer = requests.get(f"{url}/_sandbox/state", headers=headers, timeout=5).json()
-    assert (answer["speed"], answer["variants"]["trigger_status"]) == (600, 200)
+    assert "AIRFLOW_CONN_BUILDPIXEL_DEFAULT=" in lines["export"]
+    state = requests.get(f"{url}/_sandbox/state", headers=headers, timeout=5).json()
+    assert (state["speed"], state["variants"]["trigger_status"]) == (600, 200)
     served.send_signal(number)
     assert served.wait(30) == 0
     assert served.stderr is not None
-    # On a busy machine asyncio's debug mode tells of callbacks that took their time.
+    # On a busy machine asyncio's debug mode logs slow callbacks.
     slow = re.compile(r"Executing .* took [\d.]+ seconds")
     assert [line for line in served.stderr.read().splitlines() if not slow.fullmatch(line)] == []
 
 
-def test_taken_port(capsys: pytest.CaptureFixture[str], sandbox: Sandbox) -> None:
-    """A port that is taken, be it by another sandbox, is said to be so."""
+def test_port_in_use(capsys: pytest.CaptureFixture[str], sandbox: Sandbox) -> None:
+    """A port that is in use, even by another sandbox, is reported."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         assert main(["serve", "--port", sandbox.url.rpartition(":")[2]]) == 1
@@ -90,22 +90,22 @@ def test_taken_port(capsys: pytest.CaptureFixture[str], sandbox: Sandbox) -> Non
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "--variant", "x=y"]])
 def test_wrong_arguments(arguments: list[str]) -> None:
-    """Wrong arguments are explained and end with status 2."""
-    with pytest.raises(SystemExit) as ended:
+    """Wrong arguments exit with status 2."""
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    assert ended.value.code == 2
+    assert exit_info.value.code == 2
 
 
 @pytest.mark.parametrize(("command", "names"), [("faults", KINDS), ("variants", Variants.points())])
 def test_lists(capsys: pytest.CaptureFixture[str], command: str, names: dict[str, Any]) -> None:
     """The command line lists all faults and all variants."""
     assert main([command]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in names)
+    output = capsys.readouterr().out
+    assert all(name in output for name in names)
 
 
 def test_connection_uri() -> None:
-    """The connection is a URI with the whole base URL as host, the token, and our build pages."""
+    """The connection URI has the base URL as host, the token, and the URL of build pages."""
     parts = urlsplit(connection_uri("http://127.0.0.1:8765", "bp_x"))
     assert (parts.scheme, parts.username, parts.password) == ("buildpixel", "", "bp_x")
     assert unquote(parts.hostname or "") == "http://127.0.0.1:8765"
@@ -114,9 +114,9 @@ def test_connection_uri() -> None:
 
 
 def test_fixture(tmp_path: Path) -> None:
-    """DAG authors get a sandbox of their own as the default connection, and it ends with it."""
-    (tmp_path / "test_theirs.py").write_text(THEIR_TESTS)
-    done = subprocess.run(
+    """The fixture starts a sandbox as the default connection, for the duration of the test."""
+    (tmp_path / "test_user.py").write_text(USER_TESTS)
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", f"{MODULE}.fixtures", tmp_path],
         cwd=tmp_path,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
@@ -124,37 +124,38 @@ def test_fixture(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "2 passed" in done.stdout, done.stdout
+    assert "2 passed" in result.stdout, result.stdout
 
 
 def test_light_import() -> None:
-    """The plugin that every pytest session loads brings neither server nor Airflow along."""
+    """The plugin that every pytest run loads imports neither the server nor Airflow."""
     code = (
         f"import sys, {MODULE}.fixtures; "
         "print(*sorted({'aiohttp', 'socketio', 'requests', 'airflow'} & set(sys.modules)))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    assert done.stdout.strip() == ""
+    assert result.stdout.strip() == ""
 
 
-def test_ring() -> None:
-    """The sandbox imports neither Airflow nor what it is there to contradict."""
+def test_no_import_of_the_provider() -> None:
+    """The sandbox imports neither Airflow nor the provider, so that it can contradict it."""
     code = (
         f"import sys, {MODULE}.sandbox, {MODULE}.__main__; "
-        "bad = ('airflow.', 'airflow_provider_buildpixel.core', "
-        "'airflow_provider_buildpixel.client', 'airflow_provider_buildpixel.hooks'); "
+        "provider = 'airflow_provider_buildpixel'; "
+        "bad = ('airflow.', *(f'{provider}.{name}' for name in "
+        "('api', 'builds', 'channel', 'downloads', 'hooks', 'waits'))); "
         "print(*[name for name in sys.modules if name.startswith(bad) or name == 'airflow'])"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    assert done.stdout.strip() == ""
+    assert result.stdout.strip() == ""
 
 
 def test_restart() -> None:
-    """A sandbox that was stopped leaves its port, its threads and its world in order."""
+    """After a stop, builds can still be read, and the port can be used again."""
     with Sandbox(variants=Variants()) as first:
         port = int(first.url.rpartition(":")[2])
         build = first.push(first.settings("MyGame")[0]["id"])

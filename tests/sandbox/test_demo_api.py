@@ -1,4 +1,4 @@
-"""The demo's client of Airflow's REST API, next to a server that fails after the fact."""
+"""The demo's client of Airflow's REST API, with a server that fails after it has acted."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Starts each run that it is asked for, says first that it failed, and knows it afterwards."""
+    """Starts each requested run, but responds first with an error, then with a conflict."""
 
     runs: list[str]
-    asked: list[str]
-    fault = 500
+    requested: list[str]
+    status = 500
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/auth/token":
-            self._answer(201, {"access_token": "made up"})
+            self._respond(201, {"access_token": "made up"})
             return
-        self.asked.append(body["dag_run_id"])
+        self.requested.append(body["dag_run_id"])
         known = body["dag_run_id"] in self.runs
-        if not known and self.fault >= 500:
+        if not known and self.status >= 500:
             self.runs.append(body["dag_run_id"])
-        self._answer(409 if known else self.fault, {})
+        self._respond(409 if known else self.status, {})
 
-    def _answer(self, status: int, body: Any) -> None:
+    def _respond(self, status: int, body: Any) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # as it is inherited
-        """Say nothing."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the inherited name
+        """Log nothing."""
 
 
 @pytest.fixture
 def handler() -> type[_Handler]:
-    """What the server does."""
-    return type("Handler", (_Handler,), {"runs": [], "asked": []})
+    """Return the request handler of the server."""
+    return type("Handler", (_Handler,), {"runs": [], "requested": []})
 
 
 @pytest.fixture
 def client(handler: type[_Handler], monkeypatch: pytest.MonkeyPatch) -> Iterator[api.AirflowApi]:
-    """The client, in a hurry."""
+    """Return a client with short pauses between retries."""
     monkeypatch.setattr(api, "PAUSE", 0.01)
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -62,16 +62,16 @@ def client(handler: type[_Handler], monkeypatch: pytest.MonkeyPatch) -> Iterator
         thread.join()
 
 
-def test_a_run_that_was_started_after_all(handler: Any, client: api.AirflowApi) -> None:
-    """The request is repeated under the same id, and the run is started once."""
+def test_run_is_started_once(handler: Any, client: api.AirflowApi) -> None:
+    """After an error the request is repeated with the same run id, so the run is started once."""
     run_id = client.start_run("dag")
     assert handler.runs == [run_id]
-    assert handler.asked == [run_id, run_id]
+    assert handler.requested == [run_id, run_id]
 
 
-def test_a_run_that_is_refused(handler: Any, client: api.AirflowApi) -> None:
-    """What asking again cannot change is raised at once."""
-    handler.fault = 404
+def test_permanent_error(handler: Any, client: api.AirflowApi) -> None:
+    """An error that a retry cannot change is raised at once."""
+    handler.status = 404
     with pytest.raises(api.AirflowRefused):
         client.start_run("dag", run_id="mine")
-    assert handler.asked == ["mine"]
+    assert handler.requested == ["mine"]

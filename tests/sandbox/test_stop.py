@@ -1,4 +1,4 @@
-"""A sandbox that stops or refuses lets go of every connection, however late it came."""
+"""A sandbox that stops or refuses connections closes every one, also those just accepted."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ ROUNDS = 25
 
 
 @pytest.fixture
-def complaints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note what is left to the garbage collector."""
-    noted: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda said: noted.append(repr(said.exc_value)))
-    return noted
+def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record exceptions that the garbage collector causes."""
+    errors: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda event: errors.append(repr(event.exc_value)))
+    return errors
 
 
 @contextmanager
-def _comers(url: str) -> Iterator[None]:
-    """Connect a few times, and do not wait until the server knows."""
+def _new_connections(url: str) -> Iterator[None]:
+    """Connect a few times without waiting until the server has accepted."""
     address = urlsplit(url)
-    with ExitStack() as all_of_them:
+    with ExitStack() as stack:
         for _ in range(3):
-            comer = all_of_them.enter_context(socket.socket())
-            comer.settimeout(0)
-            comer.connect_ex((address.hostname, address.port))
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(0)
+            connection.connect_ex((address.hostname, address.port))
         yield
 
 
-def test_connections_that_come_as_it_stops(complaints: list[str]) -> None:
-    """What is accepted at the last moment is closed as all others are."""
+def test_connections_during_a_stop(unraisable: list[str]) -> None:
+    """Connections accepted during a stop are closed."""
     for _ in range(ROUNDS):
         with ExitStack() as stack, Sandbox() as sandbox:
-            stack.enter_context(_comers(sandbox.url))
+            stack.enter_context(_new_connections(sandbox.url))
     gc.collect()
-    assert not complaints
+    assert not unraisable
 
 
-def test_connections_that_come_as_it_begins_to_refuse(complaints: list[str]) -> None:
-    """They are cut with the others."""
+def test_connections_at_the_start_of_a_refusal(unraisable: list[str]) -> None:
+    """Connections accepted when the sandbox starts to refuse connections are closed."""
     with Sandbox() as sandbox:
         for _ in range(ROUNDS):
-            with _comers(sandbox.url):
+            with _new_connections(sandbox.url):
                 sandbox.fault("refuse-connections")
             sandbox.heal()
     gc.collect()
-    assert not complaints
+    assert not unraisable

@@ -1,4 +1,4 @@
-"""How a build task ends: one table, which is the test's parameters and a page of the docs.
+"""How a build task ends: one table, which is both a test and a page of the documentation.
 
 ``python -m tests.tasks.behaviours > docs/behaviours.md`` writes the page.
 """
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.connection import connection_uri
-from tests.tasks.stage import reads, until, waited_for
+from tests.tasks.stage import count_reads, wait_for_dispatch, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,271 +27,275 @@ BOTH_CHANNELS = ("polling", "auto")
 class End:
     """How a task ends.
 
-    :param words: how the docs put it.
-    :param error: what is raised; None if the task succeeds.
-    :param newer: the facts are those of the build that superseded ours.
-    :param says: what the error names.
+    :param text: the text in the documentation.
+    :param error: the class of the error; None if the task succeeds.
+    :param newer: the facts are those of the build that superseded the task's build.
+    :param in_message: parts of the error's message.
     """
 
-    words: str
+    text: str
     error: str | None = None
     newer: bool = False
-    says: tuple[str, ...] = ()
+    in_message: tuple[str, ...] = ()
 
 
 SUCCESS = End("success")
 SUCCESS_OF_NEWER = End("success, with the newer build's facts", newer=True)
-SKIPPED = End("skipped", "AirflowSkipException", says=("superseded",))
-COMPILE = End("`BuildFailed`: compile error", "BuildFailed", says=("compile", "error C2065"))
-COOK = End("`BuildFailed`: cook error", "BuildFailed", says=("cook", "Failed to cook"))
-COOK_OF_NEWER = End("`BuildFailed` of the newer build", "BuildFailed", newer=True, says=("cook",))
-DIED = End("`BuildFailed`: died without a word", "BuildFailed", says=("without",))
+SKIPPED = End("skipped", "AirflowSkipException", in_message=("superseded",))
+COMPILE = End("`BuildFailed`: compile error", "BuildFailed", in_message=("compile", "error C2065"))
+COOK = End("`BuildFailed`: cook error", "BuildFailed", in_message=("cook", "Failed to cook"))
+COOK_OF_NEWER = End(
+    "`BuildFailed` of the newer build", "BuildFailed", newer=True, in_message=("cook",)
+)
+DIED = End("`BuildFailed`: no error line", "BuildFailed", in_message=("without",))
 SUPERSEDED = End(
-    "`BuildSuperseded`", "BuildSuperseded", says=("superseded", "on_superseded to 'follow'")
+    "`BuildSuperseded`", "BuildSuperseded", in_message=("superseded", "on_superseded to 'follow'")
 )
 SUPERSEDED_BY = End(
-    "`BuildSuperseded`, naming the newer build",
+    "`BuildSuperseded`, names the newer build",
     "BuildSuperseded",
-    says=("superseded by build ", "push:"),
+    in_message=("superseded by build ", "push:"),
 )
-GONE = End("`NotFound`", "NotFound", says=("404",))
-REFUSED = End("`Unauthorized`, no retry", "Unauthorized", says=("401",))
+DELETED = End("`NotFound`", "NotFound", in_message=("404",))
+REFUSED = End("`Unauthorized`, no retry", "Unauthorized", in_message=("401",))
 
 
 def _timeout(name: str) -> End:
-    return End(f"`BuildTimeout`, naming `{name}`", "BuildTimeout", says=(name, "goes on"))
+    return End(f"`BuildTimeout`, names `{name}`", "BuildTimeout", in_message=(name, "continues"))
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What becomes of a build, and how its task ends.
+class Scenario:
+    """What happens to a build, and how its task ends.
 
-    :param what: how the docs put it.
-    :param ends: for ``on_superseded`` fail, skip and follow.
-    :param course: how the sandbox's builds go.
-    :param story: what happens meanwhile.
-    :param task: more parameters of the operator.
-    :param lasts: how long the test may take, where that is more than usual.
+    :param description: the text in the documentation.
+    :param ends: the ends for ``on_superseded`` fail, skip and follow.
+    :param plan: the plan of the sandbox's builds.
+    :param steps: what happens while the task runs.
+    :param task: further parameters of the operator.
     """
 
     name: str
-    what: str
+    description: str
     ends: tuple[End, End, End]
-    course: dict[str, Any] = field(default_factory=dict)
-    story: Callable[[Sandbox], object] | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
+    steps: Callable[[Sandbox], object] | None = None
     task: dict[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = ("polling",)
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One row: an outcome under a policy, in a mode, over a channel."""
+    """One test: a scenario with a policy, in a mode, over a channel."""
 
-    outcome: Outcome
+    scenario: Scenario
     on_superseded: str
     mode: str
     channel: str
 
     @property
     def end(self) -> End:
-        """How it must end, whatever the mode and the channel."""
-        return self.outcome.ends[POLICIES.index(self.on_superseded)]
+        """How the task must end, in every mode and over every channel."""
+        return self.scenario.ends[POLICIES.index(self.on_superseded)]
 
     def __str__(self) -> str:
-        return f"{self.outcome.name}-{self.on_superseded}-{self.mode}-{self.channel}"
+        return f"{self.scenario.name}-{self.on_superseded}-{self.mode}-{self.channel}"
 
 
 def _always(end: End) -> tuple[End, End, End]:
     return (end, end, end)
 
 
-def _superseded_by_hand(sandbox: Sandbox) -> None:
-    sandbox.set_status(waited_for(sandbox), "superseded")
+def _set_superseded(sandbox: Sandbox) -> None:
+    sandbox.set_status(wait_for_dispatch(sandbox), "superseded")
 
 
-def _newer(outcome: str) -> Callable[[Sandbox], None]:
+def _push_newer(outcome: str) -> Callable[[Sandbox], None]:
     def push(sandbox: Sandbox) -> None:
-        setting = sandbox.build(waited_for(sandbox))["buildSettingId"]
+        setting = sandbox.build(wait_for_dispatch(sandbox))["buildSettingId"]
         sandbox.plan(outcome=outcome, failure="cook", queue=0.1, run=0.2)
         sandbox.push(setting)
 
     return push
 
 
-def _gone(sandbox: Sandbox) -> None:
-    waited_for(sandbox)
+def _answer_404(sandbox: Sandbox) -> None:
+    wait_for_dispatch(sandbox)
     sandbox.fault("404", "GET /builds/:id")
 
 
-def _unknown(sandbox: Sandbox) -> None:
-    build_id = waited_for(sandbox)
+def _set_unknown_status(sandbox: Sandbox) -> None:
+    build_id = wait_for_dispatch(sandbox)
     sandbox.set_status(build_id, "quarantined")
-    seen = reads(sandbox, build_id)
-    until(lambda: reads(sandbox, build_id) >= seen + 2)
+    reads = count_reads(sandbox, build_id)
+    wait_until(lambda: count_reads(sandbox, build_id) >= reads + 2)
     sandbox.set_status(build_id, "complete")
 
 
-def _revoked(sandbox: Sandbox) -> None:
-    waited_for(sandbox)
+def _revoke_token(sandbox: Sandbox) -> None:
+    wait_for_dispatch(sandbox)
     sandbox.revoke(sandbox.token)
 
 
-def connect(sandbox: Sandbox, token: str) -> None:
-    """Put another token into the connection."""
+def set_connection_token(sandbox: Sandbox, token: str) -> None:
+    """Store another token in the connection."""
     os.environ["AIRFLOW_CONN_BUILDPIXEL_DEFAULT"] = connection_uri(sandbox.url, token)
 
 
-def _replaced(sandbox: Sandbox) -> None:
-    build_id = waited_for(sandbox)
+def _replace_token(sandbox: Sandbox) -> None:
+    build_id = wait_for_dispatch(sandbox)
     token = sandbox.issue_token()
-    connect(sandbox, token)
+    set_connection_token(sandbox, token)
     sandbox.revoke(sandbox.token)
     bearer = f"Bearer {token}"
-    until(lambda: any(r.headers.get("Authorization") == bearer for r in sandbox.requests))
+    wait_until(lambda: any(r.headers.get("Authorization") == bearer for r in sandbox.requests))
     sandbox.set_status(build_id, "complete")
 
 
 HANGS = {"outcome": "hangs"}
-GOES_404 = Outcome(
+NOT_FOUND = Scenario(
     "gone",
-    "it cannot be found any more (404 for a minute)",
-    _always(GONE),
+    "cannot be found any more (404 for one minute)",
+    _always(DELETED),
     HANGS,
-    _gone,
+    _answer_404,
 )
-OUTCOMES = (
-    Outcome("complete", "it completes", _always(SUCCESS), channels=BOTH_CHANNELS),
-    Outcome(
+SCENARIOS = (
+    Scenario("complete", "completes", _always(SUCCESS), channels=BOTH_CHANNELS),
+    Scenario(
         "failed-compile",
-        "it fails to compile",
+        "fails to compile",
         _always(COMPILE),
         {"outcome": "failed", "failure": "compile"},
     ),
-    Outcome(
+    Scenario(
         "failed-cook",
-        "it fails to cook",
+        "fails to cook",
         _always(COOK),
         {"outcome": "failed", "failure": "cook"},
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "superseded",
-        "it is superseded, and no newer build can be seen",
+        "is superseded, and no list shows the newer build",
         (SUPERSEDED, SKIPPED, SUPERSEDED),
         HANGS,
-        _superseded_by_hand,
+        _set_superseded,
     ),
-    Outcome(
+    Scenario(
         "superseded-complete",
-        "it is superseded, and the newer build completes",
+        "is superseded, and the newer build completes",
         (SUPERSEDED_BY, SKIPPED, SUCCESS_OF_NEWER),
         HANGS,
-        _newer("complete"),
+        _push_newer("complete"),
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "superseded-failed",
-        "it is superseded, and the newer build fails",
+        "is superseded, and the newer build fails",
         (SUPERSEDED_BY, SKIPPED, COOK_OF_NEWER),
         HANGS,
-        _newer("failed"),
+        _push_newer("failed"),
     ),
-    GOES_404,
-    Outcome(
+    NOT_FOUND,
+    Scenario(
         "died",
-        "it dies without a word",
+        "fails without an error line in its log",
         _always(DIED),
         {"outcome": "dies", "run": 0.1, "death": 0.2},
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "never-started",
-        "it stays queued for longer than `queue_timeout`",
+        "stays in the queue for longer than `queue_timeout`",
         _always(_timeout("queue_timeout")),
         {"outcome": "stays_pending"},
         task={"queue_timeout": 0.4},
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "too-slow",
-        "it takes longer than `timeout`",
+        "takes longer than `timeout`",
         _always(_timeout("timeout")),
         HANGS,
         task={"timeout": 0.4},
     ),
-    Outcome(
+    Scenario(
         "too-slow-for-airflow",
-        "it takes longer than `execution_timeout`",
+        "takes longer than `execution_timeout`",
         _always(_timeout("execution_timeout")),
         HANGS,
         task={"execution_timeout": timedelta(seconds=0.5), "timeout": 600},
     ),
-    Outcome(
+    Scenario(
         "revoked",
-        "the token is revoked during the wait",
+        "is running when the token is revoked",
         _always(REFUSED),
         HANGS,
-        _revoked,
+        _revoke_token,
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "replaced",
-        "the token is revoked during the wait, and the connection has a new one",
+        "is running when the token is revoked and replaced in the connection",
         _always(SUCCESS),
         HANGS,
-        _replaced,
+        _replace_token,
         channels=BOTH_CHANNELS,
     ),
-    Outcome(
+    Scenario(
         "unknown",
-        "it gets a status that nobody has heard of, and then completes",
+        "gets a status that the provider does not know, then completes",
         _always(SUCCESS),
         HANGS,
-        _unknown,
+        _set_unknown_status,
     ),
 )
 BEHAVIOURS = tuple(
-    Behaviour(outcome, policy, mode, channel)
-    for outcome in OUTCOMES
+    Behaviour(scenario, policy, mode, channel)
+    for scenario in SCENARIOS
     for policy in POLICIES
     for mode in ("blocking", "deferrable")
-    for channel in outcome.channels
+    for channel in scenario.channels
 )
 
 
 def page() -> str:
-    """Render the table as a page of the docs."""
-    header = "| the build | " + " | ".join(f'`on_superseded="{p}"`' for p in POLICIES) + " |"
+    """Return the table as a page of the documentation."""
+    header = "| the build … | " + " | ".join(f'`on_superseded="{p}"`' for p in POLICIES) + " |"
     rows = [header, "|---" * (len(POLICIES) + 1) + "|"]
-    for outcome in OUTCOMES:
-        ends = " | ".join(end.words for end in outcome.ends)
-        rows.append(f"| {outcome.what} | {ends} |")
+    for scenario in SCENARIOS:
+        ends = " | ".join(end.text for end in scenario.ends)
+        rows.append(f"| {scenario.description} | {ends} |")
     return "\n".join([INTRODUCTION, *rows, "", CLOSING])
 
 
 INTRODUCTION = """\
 # How a build task ends
 
-`BuildPixelTriggerBuildOperator` ends as follows, with `deferrable=True` and without, over Socket.IO
-and over polling, on Airflow 2.11 and on 3.x. Each cell is a test, in each mode
-(`tests/tasks/test_behaviours.py`). In every case exactly one build was started.
+The table shows how `BuildPixelTriggerBuildOperator` ends. It ends in the same way with
+`deferrable=True` and without, over Socket.IO and over polling, on Airflow 2.11 and on 3.x.
+`tests/tasks/test_behaviours.py` tests each cell in both modes; in every case exactly one build was
+started.
 """
 
 CLOSING = """\
-A task that raises is retried by Airflow as its `retries` say, except for `Unauthorized` (and
-`Forbidden` and `InvalidRequest`), which fail it at once. A `BuildTimeout` ends the task, not the
-build: BuildPixel has no way to cancel one over the API. What a retry does about the build of the
-try before:
+Airflow retries a task that raised an error as often as its `retries` allow. `Unauthorized`,
+`Forbidden` and `InvalidRequest` fail the task at once, without a retry. A `BuildTimeout` ends the
+task but not the build: BuildPixel's API cannot cancel a build.
 
-| the build of the earlier try is | a retry (3.3, `durable=True`) |
+A retry depends on the build of the earlier try (on Airflow 3.3, with `durable=True`):
+
+| the build of the earlier try … | a retry … |
 |---|---|
-| live | goes on with it |
-| complete | takes its result |
-| superseded | ends as above, and starts none: that would cancel the newer build |
-| failed, or gone | starts a new build |
-| of another setting, branch, commit or changelist than is asked for now | starts a new build |
+| is live | continues with it |
+| is complete | returns its result |
+| was superseded | ends as above; it starts no build, as that would cancel the newer one |
+| failed, or does not exist any more | starts a new build |
+| is of another setting, branch, commit or changelist than now requested | starts a new build |
 
-A Clear of a running task goes on with its build; a Clear after success starts a new one.
+If you clear a running task, it continues with its build. If you clear a task after a success, it
+starts a new build.
 """
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ CONNECTION = "AIRFLOW_CONN_BUILDPIXEL_DEFAULT"
 
 
 @pytest.fixture(autouse=True)
-def _prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let deferred tasks come back at once: no scheduler here could mistake them for failed."""
+def _no_resume_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume deferred tasks at once: there is no scheduler that could mistake them for failed."""
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "-5")
 
 
 @pytest.fixture
 def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Run a sandbox behind the default connection; its builds take a third of a second."""
+    """Yield a sandbox behind the default connection; its builds take 0.3 seconds."""
     variants = getattr(request, "param", Variants())
     with Sandbox(variants=variants, default=Plan(queue=0.1, run=0.2, lines=4)) as running:
         monkeypatch.setenv(CONNECTION, running.connection_uri)
@@ -29,8 +29,8 @@ def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for builds as often as ever, but within three seconds instead of thirty."""
+def short_search_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search for builds with a tenth of the usual pauses: for 3 seconds instead of 30."""
     pauses = tuple(pause / 10 for pause in dispatch.SEARCH_PAUSES)
     for module in (dispatch, dispatch_loop):
         monkeypatch.setattr(module, "SEARCH_PAUSES", pauses)

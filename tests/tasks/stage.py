@@ -1,8 +1,8 @@
-"""What Airflow does for one task, in this process: tries, deferrals, reschedules, XComs, store.
+"""Runs one task in this process as Airflow does: tries, deferrals, reschedules, XComs, state store.
 
-The operator, its trigger and the sandbox are real. What stands in for Airflow is as small as can
-be: it renders, executes, sends each deferral through JSON to a trigger made anew, and resumes a
-task made anew, as a scheduler, a triggerer and two workers would.
+The operator, its trigger and the sandbox are real. The replacement for Airflow is minimal: it
+renders and executes the task, creates the trigger from its serialized form, and resumes a new task
+object, as a scheduler, a triggerer and two workers would.
 """
 
 from __future__ import annotations
@@ -33,36 +33,36 @@ if TYPE_CHECKING:
 
 AIRFLOW_3 = int(airflow_version.split(".", maxsplit=1)[0]) >= 3
 AIRFLOW_3_3 = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 3)
-PATIENCE = 20.0
+TIMEOUT = 20.0
 WIN64 = {"platform": "Win64", "buildType": "Shipping"}
 MODES = ("blocking", "deferrable")
 
 
 class Killed(BaseException):
-    """A worker's end, as far as the code in it sees it: nothing after this line runs."""
+    """Simulates a killed worker: no code after this runs."""
 
 
 class Store:
-    """A task state store in a dict: what is set is JSON, and outlives the worker.
+    """A task state store in a dict: values are stored as JSON and survive the worker.
 
-    :param dies_at: the worker ends right after this many writes.
+    :param dies_at: the worker is killed right after this many writes.
     """
 
     def __init__(self, dies_at: int | None = None) -> None:
-        self.kept: dict[str, str] = {}
+        self.values: dict[str, str] = {}
         self.dies_at = dies_at
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Give what was set."""
-        return json.loads(self.kept[key]) if key in self.kept else default
+        """Return the stored value."""
+        return json.loads(self.values[key]) if key in self.values else default
 
     def delete(self, key: str) -> None:
-        """Forget a value."""
-        self.kept.pop(key, None)
+        """Delete a value."""
+        self.values.pop(key, None)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        self.kept[key] = json.dumps(value)
+        """Store a value."""
+        self.values[key] = json.dumps(value)
         if self.dies_at is not None:
             self.dies_at -= 1
             if self.dies_at == 0:
@@ -71,7 +71,7 @@ class Store:
 
 @dataclass
 class TaskInstance:
-    """What a task sees of its task instance."""
+    """The attributes of a task instance that a task uses."""
 
     try_number: int = 1
     max_tries: int = 0
@@ -84,49 +84,55 @@ class TaskInstance:
     map_index: int = -1
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Keep an XCom, which is JSON."""
+        """Store an XCom, which must be JSON."""
         self.xcoms[key] = json.loads(json.dumps(value))
 
     def get_first_reschedule_date(self, _context: Any) -> datetime | None:
-        """Tell when this try was first put back (Airflow 3 asks its task instance)."""
+        """Return when this try was first rescheduled; Airflow 3 calls this."""
         return self.first_reschedule
 
 
 def outlet_events() -> Any:
-    """Make Airflow's own accessors of outlet events."""
+    """Return Airflow's own accessors for outlet events."""
     name = "airflow.sdk.execution_time.context" if AIRFLOW_3 else "airflow.utils.context"
     return import_module(name).OutletEventAccessors()
 
 
 def context_of(ti: TaskInstance, store: Store | None = None, **more: Any) -> dict[str, Any]:
-    """Put the context of a try together; without a store as below Airflow 3.3."""
+    """Return the context of a try; without a store it is that of Airflow below 3.3."""
     run = SimpleNamespace(start_date=ti.start_date, run_id=ti.run_id)
     stored = {} if store is None else {"task_state_store": store}
     context = {"ti": ti, "task_instance": ti, "dag_run": run, "outlet_events": outlet_events()}
     return {**context, "params": {}, **stored, **more}
 
 
-def in_dag(kind: type[Any], **kwargs: Any) -> Any:
-    """Make a task in a Dag of its own, as each process does that parses it."""
+def task_in_dag(kind: type[Any], **kwargs: Any) -> Any:
+    """Return a task in a Dag of its own, as each process that parses the Dag has it."""
     with DAG("pipeline", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
         return kind(**{"task_id": "build", **kwargs})
 
 
-def building(mode: str, **kwargs: Any) -> Callable[[], Any]:
-    """Make a maker of the operator, in a mode and in a hurry."""
-    usual = {"project": "MyGame", "build_setting": WIN64, "poll_interval": 0.1}
-    quick = {**usual, "channel": "polling", "deferrable": mode == "deferrable"}
-    return partial(in_dag, BuildPixelTriggerBuildOperator, **(quick | kwargs))
+def operator_factory(mode: str, **kwargs: Any) -> Callable[[], Any]:
+    """Return a function that creates the operator, with short intervals.
+
+    :param mode: ``blocking`` or ``deferrable``.
+    """
+    defaults = {"project": "MyGame", "build_setting": WIN64, "poll_interval": 0.1}
+    defaults |= {"channel": "polling", "deferrable": mode == "deferrable"}
+    return partial(task_in_dag, BuildPixelTriggerBuildOperator, **(defaults | kwargs))
 
 
-def carried_out(make: Callable[[], Any], context: Mapping[str, Any]) -> Any:
-    """Carry a try of a task out to its end: its result, or what it raises."""
+def run_task(make: Callable[[], Any], context: Mapping[str, Any], seconds: float = TIMEOUT) -> Any:
+    """Run a try of a task to its end, with all deferrals; return its result or raise its error.
+
+    :param seconds: timeout of each deferral.
+    """
     method, kwargs = "execute", dict[str, Any]()
     while True:
         try:
-            return _turn(make(), method, kwargs, context)
+            return _run_once(make(), method, kwargs, context)
         except TaskDeferred as deferral:
-            event = woken(deferral.trigger)
+            event = run_trigger(deferral.trigger, seconds)
             method = deferral.method_name
             kwargs = {**json.loads(json.dumps(deferral.kwargs or {})), "event": event}
         except AirflowException as error:
@@ -137,7 +143,7 @@ def carried_out(make: Callable[[], Any], context: Mapping[str, Any]) -> Any:
             time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
 
 
-def _turn(task: Any, method: str, kwargs: dict[str, Any], context: Mapping[str, Any]) -> Any:
+def _run_once(task: Any, method: str, kwargs: dict[str, Any], context: Mapping[str, Any]) -> Any:
     task.render_template_fields(context)
     if method == "execute":
         return task.execute(context)
@@ -145,77 +151,77 @@ def _turn(task: Any, method: str, kwargs: dict[str, Any], context: Mapping[str, 
 
 
 def restored(trigger: BaseTrigger) -> BaseTrigger:
-    """Give the trigger that a triggerer makes of what a worker has stored."""
+    """Return a copy of a trigger that was serialized and created again, as in a triggerer."""
     path, kwargs = trigger.serialize()
     module, name = path.rsplit(".", maxsplit=1)
-    made: BaseTrigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
-    return made
+    copy: BaseTrigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+    return copy
 
 
-def woken(trigger: BaseTrigger) -> Any:
-    """Run a trigger as a triggerer does, to its one event, and give that event's payload."""
-    return asyncio.run(event_of(restored(trigger)))
+def run_trigger(trigger: BaseTrigger, seconds: float = TIMEOUT) -> Any:
+    """Run a trigger as a triggerer does; return the payload of its one event."""
+    return asyncio.run(trigger_event(restored(trigger), seconds))
 
 
-async def event_of(trigger: BaseTrigger) -> Any:
-    """Give the payload of a trigger's one event."""
-    async with asyncio.timeout(PATIENCE):
+async def trigger_event(trigger: BaseTrigger, seconds: float = TIMEOUT) -> Any:
+    """Return the payload of a trigger's one event."""
+    async with asyncio.timeout(seconds):
         payloads = [event.payload async for event in trigger.run()]
     assert len(payloads) == 1
     return json.loads(json.dumps(payloads[0]))
 
 
-def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Wait until something is there, and give it."""
+def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
+    """Wait until the condition returns a true value; return it."""
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, "what the test waits for did not happen"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.01)
     return found
 
 
 @contextmanager
-def meanwhile(*stories: Callable[[], object]) -> Iterator[None]:
-    """Let things happen in turn while a task runs; what goes wrong there fails the test."""
-    trouble: list[BaseException] = []
+def concurrently(*steps: Callable[[], object]) -> Iterator[None]:
+    """Run functions one after the other in a thread; an error in them fails the test."""
+    errors: list[BaseException] = []
 
-    def told() -> None:
+    def run() -> None:
         try:
-            for story in stories:
-                story()
+            for step in steps:
+                step()
         except (AssertionError, ArithmeticError, LookupError, ValueError) as error:
-            trouble.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=told)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
     finally:
         thread.join()
-    if trouble:
-        raise trouble[0]
+    if errors:
+        raise errors[0]
 
 
-def dispatched(sandbox: Sandbox) -> list[str]:
-    """Give the builds that were triggered over the API, the oldest first."""
+def dispatched_builds(sandbox: Sandbox) -> list[str]:
+    """Return the ids of the builds that were started over the API, oldest first."""
     return [
         build["id"] for build in sandbox.builds() if build["triggeredBy"].startswith("api_token")
     ]
 
 
-def posts(sandbox: Sandbox) -> int:
-    """Count the requests to start a build."""
+def count_trigger_requests(sandbox: Sandbox) -> int:
+    """Return the number of trigger requests."""
     return len(sandbox.requests_to("POST trigger"))
 
 
-def reads(sandbox: Sandbox, build_id: str) -> int:
-    """Count the answered reads of a build."""
+def count_reads(sandbox: Sandbox, build_id: str) -> int:
+    """Return the number of answered reads of a build."""
     paths = [request.path for request in sandbox.requests if request.status]
     return sum(path.endswith(f"/builds/{build_id}") for path in paths)
 
 
-def waited_for(sandbox: Sandbox) -> str:
-    """Wait until a task has dispatched its build and waits for it; give the build's id."""
-    build_id: str = until(lambda: dispatched(sandbox))[0]
-    until(lambda: reads(sandbox, build_id) >= 2)
+def wait_for_dispatch(sandbox: Sandbox) -> str:
+    """Wait until a task has started its build and waits for it; return the build's id."""
+    build_id: str = wait_until(lambda: dispatched_builds(sandbox))[0]
+    wait_until(lambda: count_reads(sandbox, build_id) >= 2)
     return build_id

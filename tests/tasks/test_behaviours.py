@@ -13,12 +13,12 @@ from tests.tasks.behaviours import BEHAVIOURS, page
 from tests.tasks.stage import (
     Store,
     TaskInstance,
-    building,
-    carried_out,
+    concurrently,
     context_of,
-    dispatched,
-    meanwhile,
-    posts,
+    count_trigger_requests,
+    dispatched_builds,
+    operator_factory,
+    run_task,
 )
 
 if TYPE_CHECKING:
@@ -30,56 +30,56 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "behaviours.md"
 
 
-def ended(row: Behaviour, sandbox: Sandbox) -> tuple[Any, TaskInstance]:
-    """Give what the row's task returned or raised, and its task instance."""
+def run(behaviour: Behaviour, sandbox: Sandbox) -> tuple[Any, TaskInstance]:
+    """Return the result or error of the task, and its task instance."""
     sandbox.world.plans.default = Plan(
-        **{"queue": 0.1, "run": 0.2, "lines": 4} | row.outcome.course
+        **{"queue": 0.1, "run": 0.2, "lines": 4} | behaviour.scenario.plan
     )
     ti = TaskInstance()
-    policy = {"on_superseded": row.on_superseded, "channel": row.channel}
-    make = building(row.mode, **policy, **row.outcome.task)
-    story = row.outcome.story
-    with meanwhile(*([partial(story, sandbox)] if story else [])):
+    policy = {"on_superseded": behaviour.on_superseded, "channel": behaviour.channel}
+    make = operator_factory(behaviour.mode, **policy, **behaviour.scenario.task)
+    steps = behaviour.scenario.steps
+    with concurrently(*([partial(steps, sandbox)] if steps else [])):
         try:
-            return carried_out(make, context_of(ti, Store())), ti
-        except Exception as error:  # the end of the row, to be compared
+            return run_task(make, context_of(ti, Store())), ti
+        except Exception as error:  # noqa: BLE001  # any error is compared with the expected one
             return error, ti
 
 
-def check(row: Behaviour, sandbox: Sandbox, result: Any, ti: TaskInstance) -> None:
-    """Compare an end with the row's."""
+def check(behaviour: Behaviour, sandbox: Sandbox, result: Any, ti: TaskInstance) -> None:
+    """Check that the task has ended as expected."""
     builds = [build["id"] for build in sandbox.builds()]
-    end = row.end
-    assert posts(sandbox) == 1
-    counted = builds[1] if end.newer else builds[0]
-    assert ti.xcoms["build_id"] == counted
+    end = behaviour.end
+    assert count_trigger_requests(sandbox) == 1
+    expected_id = builds[1] if end.newer else builds[0]
+    assert ti.xcoms["build_id"] == expected_id
     if end.error is None:
         assert isinstance(result, dict), result
-        assert (result["build_id"], result["status"]) == (counted, "complete")
+        assert (result["build_id"], result["status"]) == (expected_id, "complete")
         return
     assert type(result).__name__ == end.error, repr(result)
-    assert all(said in str(result) for said in (*end.says, counted)), str(result)
+    assert all(part in str(result) for part in (*end.in_message, expected_id)), str(result)
     assert sandbox.token not in str(result)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a 404 last for a second: the tests of the machine wait for the minute."""
+def short_not_found_grace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Accept a 404 for one second instead of one minute; test_tracker.py tests the minute."""
     wait._shared_pacing.cache_clear()
-    monkeypatch.setattr(Pacing, "absence", 1.0)
+    monkeypatch.setattr(Pacing, "not_found_grace", 1.0)
     yield
     wait._shared_pacing.cache_clear()
 
 
-@pytest.mark.parametrize("row", BEHAVIOURS, ids=str)
-@pytest.mark.usefixtures("impatient", "hasty")
-def test_end(row: Behaviour, sandbox: Sandbox) -> None:
-    """A task ends as the table says, in either mode, with one build started."""
-    result, ti = ended(row, sandbox)
-    check(row, sandbox, result, ti)
-    assert len(dispatched(sandbox)) == 1
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=str)
+@pytest.mark.usefixtures("short_not_found_grace", "short_search_pauses")
+def test_end(behaviour: Behaviour, sandbox: Sandbox) -> None:
+    """A task ends as the table says, and exactly one build is started."""
+    result, ti = run(behaviour, sandbox)
+    check(behaviour, sandbox, result, ti)
+    assert len(dispatched_builds(sandbox)) == 1
 
 
 def test_page() -> None:
-    """The page of the docs is this table."""
+    """The page of the documentation shows this table."""
     assert PAGE.read_text() == page()

@@ -1,4 +1,4 @@
-"""A deferred task comes back no sooner than Airflow's scheduler can bear."""
+"""A deferred task is not resumed earlier than Airflow's scheduler can handle."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_buildpixel.triggers.buildpixel import BuildPixelBuildTrigg
 from tests.tasks.stage import (
     WIN64,
     TaskInstance,
-    building,
     context_of,
-    event_of,
-    in_dag,
+    operator_factory,
     restored,
+    task_in_dag,
+    trigger_event,
 )
 
 if TYPE_CHECKING:
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.sandbox import Sandbox
 
-HOLD = 0.6
+DELAY = 0.6
 LONG_AGO = 1_000_000.0
 
 
 def _sensor(sandbox: Sandbox) -> Any:
     build_id = sandbox.push(sandbox.setting("MyGame", **WIN64)["id"])
-    return in_dag(BuildPixelBuildSensor, build_id=build_id, deferrable=True)
+    return task_in_dag(BuildPixelBuildSensor, build_id=build_id, deferrable=True)
 
 
 def _operator(_: Sandbox) -> Any:
-    return building("deferrable")()
+    return operator_factory("deferrable")()
 
 
 @pytest.mark.parametrize("make", [_operator, _sensor])
-def test_the_hold_is_told(
+def test_resume_delay_of_the_trigger(
     sandbox: Sandbox, make: Callable[[Sandbox], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trigger learns it from the interval at which Airflow looks at a worker's end."""
+    """The delay depends on the interval at which Airflow checks for a worker's exit."""
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "7")
     sandbox.world.plans.default = Plan("hangs")
     context: Any = context_of(TaskInstance())
@@ -56,22 +56,22 @@ def test_the_hold_is_told(
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_deferral_that_was_stored_late(sandbox: Sandbox, *, ended: bool) -> None:
-    """The hold counts from the trigger's start: the worker's clock had run on meanwhile."""
+def test_deferral_that_was_stored_late(sandbox: Sandbox, *, ended: bool) -> None:
+    """The delay counts from the trigger's start, if not_before has passed by then."""
     build_id = sandbox.push(sandbox.setting("MyGame", **WIN64)["id"])
     if ended:
         sandbox.set_status(build_id, "complete")
-    trigger = BuildPixelBuildTrigger(build_id=build_id, not_before=LONG_AGO, resume_delay=HOLD)
+    trigger = BuildPixelBuildTrigger(build_id=build_id, not_before=LONG_AGO, resume_delay=DELAY)
     began = time.monotonic()
-    event = asyncio.run(event_of(restored(trigger)))
-    assert time.monotonic() - began >= HOLD
+    event = asyncio.run(trigger_event(restored(trigger)))
+    assert time.monotonic() - began >= DELAY
     assert event == {"build_id": build_id, "status": "complete"}
 
 
-def test_a_trigger_of_an_older_version(sandbox: Sandbox) -> None:
-    """One that was stored without a hold keeps to the instant that it was given."""
+def test_trigger_of_an_older_version(sandbox: Sandbox) -> None:
+    """A trigger that was stored without a resume delay waits until not_before."""
     build_id = sandbox.push(sandbox.setting("MyGame", **WIN64)["id"])
     sandbox.set_status(build_id, "complete")
     began = time.time()
-    asyncio.run(event_of(BuildPixelBuildTrigger(build_id=build_id, not_before=began + HOLD)))
-    assert time.time() >= began + HOLD
+    asyncio.run(trigger_event(BuildPixelBuildTrigger(build_id=build_id, not_before=began + DELAY)))
+    assert time.time() >= began + DELAY

@@ -43,7 +43,7 @@ BUILD = Build("b", Status("failed"))
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
 def test_retry_policy(error: BuildPixelError, action: str) -> None:
-    """What would go wrong again is not tried again; what may pass is, as the task says."""
+    """A permanent failure is not retried; a temporary one is, as often as the task allows."""
     from airflow_provider_buildpixel.retries import BuildPixelRetryPolicy
 
     decision = BuildPixelRetryPolicy().evaluate(error, 1, 3)

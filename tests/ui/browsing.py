@@ -1,4 +1,4 @@
-"""The system's own Chromium, driven by Playwright, and what it must never see."""
+"""The system's Chromium, driven by Playwright, and checks of what it shows and requests."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FLAGS = (
     "--disable-sync",
 )
 SIZE = {"width": 1400, "height": 860}
-PATIENCE = 45_000.0
-"""Milliseconds: the machine may be busy, and nothing is shown too late but what is broken."""
+TIMEOUT_MS = 45_000.0
+"""Limit of each wait in milliseconds, long enough for a busy machine."""
 
 
 def chromium() -> str:
-    """Find Chromium; without it the tests are skipped, or fail where it is required."""
+    """Return the path of Chromium; without it skip the test, or fail if it is required."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is not None:
@@ -47,28 +47,29 @@ def chromium() -> str:
 
 @contextmanager
 def browsing(path: str) -> Iterator[Browser]:
-    """Start the browser, with a profile of its own that is gone afterwards."""
+    """Start the browser with a temporary profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 
 
-READ = """() => [
+READ_PAGE = """() => [
     location.href, document.title, document.body?.innerText,
     ...[...document.querySelectorAll("input, textarea")].map(
         field => field.type === "password" ? "" : field.value
     ),
     location.pathname.includes("/buildpixel/") ? document.documentElement.outerHTML : "",
 ].join("\\n")"""
-"""Gives all that a page can show: its address, its text, what is in its fields; of our own pages
-the whole markup. Airflow's form has in its markup the password that it shows as dots."""
+"""Returns everything that a page shows: URL, text, field values, and our pages' markup.
+
+The markup of Airflow's form is not included: it contains the password that is content as dots."""
 
 
-class Watcher:
-    """A page, and all that happened in it which should not have.
+class CheckedPage:
+    """A browser page that records dialogs, errors, other sites and visible secrets.
 
-    :param secrets: gives what must never be shown.
+    :param secrets: returns the texts that must never be content.
     """
 
     def __init__(
@@ -76,38 +77,38 @@ class Watcher:
     ) -> None:
         self.allowed = {urlsplit(origin).netloc}
         self._secrets = secrets
-        self.wrong: list[str] = []
+        self.problems: list[str] = []
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
-        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        self.page.on("console", self._said)
-        self.page.on("request", self._requested)
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("console", self._on_console)
+        self.page.on("request", self._on_request)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         ours = "/buildpixel/" in message.location.get("url", "")
         if message.type == "error" and (ours or "Content Security Policy" in message.text):
-            self.wrong.append(f"console: {message.text}")
+            self.problems.append(f"console: {message.text}")
 
-    def _requested(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme in {"http", "https"} and parts.netloc not in self.allowed:
-            self.wrong.append(f"request: {parts.scheme}://{parts.netloc}{parts.path}")
+            self.problems.append(f"request: {parts.scheme}://{parts.netloc}{parts.path}")
 
-    def shown(self) -> str:
-        """Give what the page and its frames can show now, and so any picture of it."""
-        return "\n".join(frame.evaluate(READ) for frame in self.page.frames)
+    def content(self) -> str:
+        """Return everything that the page and its frames show now."""
+        return "\n".join(frame.evaluate(READ_PAGE) for frame in self.page.frames)
 
-    def look(self) -> None:
-        """Make sure that no secret can be seen."""
-        shown = self.shown()
-        self.wrong += [
-            f"a secret is shown: {secret[:8]}" for secret in self._secrets() if secret in shown
+    def check_secrets(self) -> None:
+        """Record the secrets that the page shows."""
+        content = self.content()
+        self.problems += [
+            f"a secret is shown: {secret[:8]}" for secret in self._secrets() if secret in content
         ]
 
     def picture(self, name: str) -> None:
-        """Look, and take a picture for the documentation, if that was asked for."""
-        self.look()
+        """Check for secrets, and save a screenshot for the documentation if requested."""
+        self.check_secrets()
         if os.environ.get("BUILDPIXEL_PICTURES"):
             PICTURES.mkdir(exist_ok=True)
             self.page.mouse.move(700, 5)

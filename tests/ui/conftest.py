@@ -1,4 +1,4 @@
-"""The provider's app in this process, over Airflow's tables and auth, with the sandbox behind."""
+"""The provider's app in this process, with Airflow's tables and auth manager, and a sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_buildpixel.api.model import Build
 from airflow_provider_buildpixel.operators.buildpixel import BuildPixelTriggerBuildOperator
 from airflow_provider_buildpixel.page.record import RECORD_KEY, BuildRecord, TaskInstanceKey
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
-from tests.tasks.stage import WIN64, TaskInstance, context_of, in_dag
+from tests.tasks.stage import WIN64, TaskInstance, context_of, task_in_dag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,12 +40,12 @@ for dag_id in ("ours", "theirs"):
 
 
 @pytest.fixture(scope="session")
-def doorman() -> Iterator[Any]:
-    """Airflow's auth, with users who may read some Dags only."""
+def auth_manager() -> Iterator[Any]:
+    """An auth manager with users who may read only some Dags."""
     from airflow.api_fastapi.app import init_auth_manager
 
     changed = {
-        "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.doorman.Doorman",
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.auth_manager.PerDagAuthManager",
         "AIRFLOW__API_AUTH__JWT_SECRET": "only in the tests, and long enough for a signature " * 2,
     }
     os.environ |= changed
@@ -56,7 +56,7 @@ def doorman() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def ui_dags(airflow_database: Path) -> None:
-    """Put the Dags into Airflow's tables."""
+    """Store the Dags in Airflow's tables."""
     folder = airflow_database.parent / "dags"
     folder.mkdir(exist_ok=True)
     (folder / "ui.py").write_text(DAGS)
@@ -66,21 +66,21 @@ def ui_dags(airflow_database: Path) -> None:
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A BuildPixel whose builds do what they are told, behind the connection ``bp``."""
+    """A sandbox in which tests set the status of builds; its connection is ``bp``."""
     with Sandbox(default=Plan(outcome="stays_pending")) as running:
         monkeypatch.setenv("AIRFLOW_CONN_BP", connection(running))
         yield running
 
 
 def connection(sandbox: Sandbox, token: str | None = None) -> str:
-    """Return a connection that names no dashboard."""
+    """Return a connection URI without a dashboard."""
     return f"buildpixel://:{token or sandbox.token}@{quote(sandbox.url, safe='')}"
 
 
 def published(**ti: Any) -> dict[str, Any]:
-    """Return the XComs of a task that has started a build."""
+    """Start a build with the operator and return the XComs of the task."""
     instance = TaskInstance(**ti)
-    task = in_dag(
+    task = task_in_dag(
         BuildPixelTriggerBuildOperator,
         project="MyGame",
         build_setting=WIN64,
@@ -93,7 +93,7 @@ def published(**ti: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def runs(ui_dags: None) -> Callable[[str], str]:
-    """Start a run of a Dag, whose tasks nobody executes."""
+    """Return a function that starts a run of a Dag; its tasks are not executed."""
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.utils.types import DagRunTriggeredByType
 
@@ -107,85 +107,85 @@ def runs(ui_dags: None) -> Callable[[str], str]:
 
 @dataclass(frozen=True)
 class Tasks:
-    """Task instances that have builds."""
+    """Creates task instances with builds."""
 
     sandbox: Sandbox
     runs: Callable[[str], str]
 
-    def pushed(self, **more: Any) -> str:
-        """Return a build that no task has."""
+    def push(self, **more: Any) -> str:
+        """Return a new build that no task has."""
         setting = self.sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
         return self.sandbox.push(setting["id"], **more)
 
-    def holding(
+    def with_build(
         self, dag_id: str, build_id: str | None = None, task_id: str = "build"
     ) -> TaskInstanceKey:
-        """Return a task instance, which has a build."""
-        place = TaskInstanceKey(dag_id, self.runs(dag_id), task_id)
+        """Return a new task instance, with the record of a build if one is given."""
+        ti_key = TaskInstanceKey(dag_id, self.runs(dag_id), task_id)
         if build_id is not None:
-            self.keep(place, self.record(place, build_id).to_json())
-        return place
+            self.push_xcom(ti_key, self.record(ti_key, build_id).to_json())
+        return ti_key
 
-    def record(self, place: TaskInstanceKey, build_id: str, conn_id: str = "bp") -> BuildRecord:
-        """Return what a task says that has a build."""
+    def record(self, ti_key: TaskInstanceKey, build_id: str, conn_id: str = "bp") -> BuildRecord:
+        """Return the record of a task instance's build."""
         build = Build.from_json(self.sandbox.build(build_id))
-        return BuildRecord.made(place, conn_id, build, self.sandbox.token)
+        return BuildRecord.create(ti_key, conn_id, build, self.sandbox.token)
 
-    def keep(self, place: TaskInstanceKey, value: Any) -> None:
-        """Push an XCom, as a task does by way of the API server."""
+    def push_xcom(self, ti_key: TaskInstanceKey, value: Any) -> None:
+        """Store a build record as an XCom, as a task does through the API server."""
         from airflow.models.dagrun import DagRun
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
         with create_session() as session:
-            same = (DagRun.dag_id == place.dag_id, DagRun.run_id == place.run_id)
-            [run_id] = session.scalars(select(DagRun.id).where(*same))
-            xcom = XComModel(**vars(place), dag_run_id=run_id, key=RECORD_KEY, value=value)
+            conditions = (DagRun.dag_id == ti_key.dag_id, DagRun.run_id == ti_key.run_id)
+            [run_id] = session.scalars(select(DagRun.id).where(*conditions))
+            xcom = XComModel(**vars(ti_key), dag_run_id=run_id, key=RECORD_KEY, value=value)
             session.merge(xcom)
 
-    def end(self, place: TaskInstanceKey, state: str) -> None:
-        """End a task instance."""
+    def end(self, ti_key: TaskInstanceKey, state: str) -> None:
+        """Set the final state of a task instance."""
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils.session import create_session
         from sqlalchemy import update
 
-        same = [getattr(TaskInstance, name) == value for name, value in vars(place).items()]
+        conditions = [getattr(TaskInstance, name) == value for name, value in vars(ti_key).items()]
         with create_session() as session:
-            session.execute(update(TaskInstance).where(*same).values(state=state))
+            session.execute(update(TaskInstance).where(*conditions).values(state=state))
 
 
 @pytest.fixture
 def tasks(sandbox: Sandbox, runs: Callable[[str], str]) -> Tasks:
-    """Task instances that have builds."""
+    """Creates task instances with builds."""
     return Tasks(sandbox, runs)
 
 
 class Server:
-    """The mounted app of one worker process, and clients of it."""
+    """The mounted app of one worker process, and an HTTP client for it."""
 
-    def __init__(self, client: httpx.AsyncClient, doorman: Any) -> None:
+    def __init__(self, client: httpx.AsyncClient, auth_manager: Any) -> None:
         self.client = client
-        self._doorman = doorman
+        self._auth_manager = auth_manager
 
     def cookies(self, user: Any) -> dict[str, str]:
-        """Return what the browser of somebody who is logged in sends."""
-        token = self._doorman.generate_jwt(user)
+        """Return the cookie header of a logged-in user."""
+        token = self._auth_manager.generate_jwt(user)
         return {"cookie": f"_token={token}"}
 
     async def get(self, path: str, user: Any = None, **headers: str) -> httpx.Response:
-        """Ask, as somebody or nobody."""
-        known = self.cookies(user) if user else {}
-        return await self.client.get(f"/buildpixel/{path}", headers=known | headers)
+        """Send a GET request, as a user or not logged in."""
+        cookies = self.cookies(user) if user else {}
+        return await self.client.get(f"/buildpixel/{path}", headers=cookies | headers)
 
     async def post(self, path: str, user: Any = None) -> httpx.Response:
-        """Ask for something to be made."""
-        known = self.cookies(user) if user else {}
-        return await self.client.post(f"/buildpixel/{path}", headers=known)
+        """Send a POST request, as a user or not logged in."""
+        cookies = self.cookies(user) if user else {}
+        return await self.client.post(f"/buildpixel/{path}", headers=cookies)
 
 
 @pytest.fixture
-async def server(doorman: Any, ui_dags: None) -> AsyncIterator[Server]:
+async def server(auth_manager: Any, ui_dags: None) -> AsyncIterator[Server]:
     """A worker process of the API server."""
     import httpx
     from starlette.applications import Starlette
@@ -200,6 +200,6 @@ async def server(doorman: Any, ui_dags: None) -> AsyncIterator[Server]:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://airflow"
     ) as client:
-        yield Server(client, doorman)
+        yield Server(client, auth_manager)
     await receiver.close()
     await reader.close()

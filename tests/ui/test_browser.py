@@ -1,7 +1,7 @@
-"""What people see: a real Airflow, in a real browser.
+"""The pages in a real Airflow and a real browser.
 
-With BUILDPIXEL_PICTURES set, these tests take the pictures of the documentation; pngquant makes
-them small enough to be kept with the sources.
+With BUILDPIXEL_PICTURES set, these tests save the screenshots of the documentation; compress them
+with pngquant before you commit them.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, FrameLocator, Locator, Page
 
-    from tests.ui.browsing import Watcher
+    from tests.ui.browsing import CheckedPage
     from tests.ui.stage import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 DEMO, NIGHTLY = stages.DEMO, stages.NIGHTLY
 QUEUED, LINE_EVERY = 20.0, 9.0
-"""Seconds that the demo's build is pending, and from one of its lines to the next."""
+"""Seconds that the demo's build is pending, and between its log lines."""
 
-NEVER = 1_000_000.0
+ENDLESS = 1_000_000.0
 FAILING: dict[str, Any] = {"outcome": "failed", "queue": 5}
 NIGHTLIES: dict[str, dict[str, Any]] = {
     "failed": FAILING | {"branch": "feature/gravity", "run": 720.0, "lines": 45},
     "hostile": FAILING | {"branch": "feature/doors", "run": 300.0, "lines": stages.HOSTILE},
-    "long": {"branch": "release/1.2", "run": NEVER, "lines": 9000},
+    "long": {"branch": "release/1.2", "run": ENDLESS, "lines": 9000},
 }
 
 
 def expect(found: Any) -> Any:
-    """Expect something of an element, with the patience of all these tests."""
-    playwright.expect.set_options(timeout=browsing.PATIENCE)
+    """Return Playwright's assertions for an element, with the timeout of these tests."""
+    playwright.expect.set_options(timeout=browsing.TIMEOUT_MS)
     return playwright.expect(found)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """An Airflow in which builds run, will fail, and say hostile things."""
+    """An Airflow with running builds, failing builds, and hostile log lines."""
     browsing.chromium()
-    with stages.staged(tmp_path_factory.mktemp("ui") / "dags") as stage:
+    with stages.start_stage(tmp_path_factory.mktemp("ui") / "dags") as stage:
         stage.runs["demo"] = stage.start(DEMO, queue=QUEUED, run=1800.0, lines=200)
         for name, plan in NIGHTLIES.items():
             stage.runs[name] = stage.start(NIGHTLY, **plan)
-            # The next plan is for the next build of the setting, whichever task asks for it.
+            # A plan applies to the next build of the setting, whichever task starts it.
             stage.wait_for_build(NIGHTLY, stage.runs[name])
         stage.wait_for_build(DEMO, stage.runs["demo"], 0)
         yield stage
@@ -71,15 +71,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session(stage: Stage, browser: Browser) -> Any:
-    """Open a page of ours without being logged in, log in, and be back at the page."""
+    """Open a page without a login, log in, and return to the page."""
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(browsing.PATIENCE)
+    page.set_default_timeout(browsing.TIMEOUT_MS)
     page.goto(f"{stage.airflow.url}/buildpixel/builds")
     page.fill("input[name=username]", stage.airflow.user)
     page.fill("input[name=password]", stage.airflow.password)
     page.click("button[type=submit]")
-    page.wait_for_url("**/af/buildpixel/builds*", timeout=browsing.PATIENCE)
+    page.wait_for_url("**/af/buildpixel/builds*", timeout=browsing.TIMEOUT_MS)
     expect(page.get_by_role("heading", name="BuildPixel builds")).to_be_visible()
     state = context.storage_state()
     context.close()
@@ -87,22 +87,22 @@ def session(stage: Stage, browser: Browser) -> Any:
 
 
 @pytest.fixture
-def watcher(stage: Stage, browser: Browser, session: Any) -> Iterator[Watcher]:
-    """A page of somebody who is logged in; nothing may go wrong in it, whatever is shown."""
+def checked_page(stage: Stage, browser: Browser, session: Any) -> Iterator[CheckedPage]:
+    """A page of a logged-in user; the test fails if it shows a secret or raises an error."""
     context = browser.new_context(
         storage_state=session, viewport=browsing.SIZE, color_scheme="light"
     )
-    watcher: Watcher = browsing.Watcher(context, stage.airflow.url, stage.secrets)
-    yield watcher
-    watcher.look()
+    checked_page: CheckedPage = browsing.CheckedPage(context, stage.airflow.url, stage.secrets)
+    yield checked_page
+    checked_page.check_secrets()
     context.close()
-    assert watcher.wrong == []
+    assert checked_page.problems == []
 
 
 @pytest.fixture
-def page(watcher: Watcher) -> Page:
-    """Its page."""
-    return watcher.page
+def page(checked_page: CheckedPage) -> Page:
+    """The Playwright page of ``checked_page``."""
+    return checked_page.page
 
 
 def tab(page: Page) -> FrameLocator:
@@ -111,19 +111,19 @@ def tab(page: Page) -> FrameLocator:
 
 
 def status(frame: FrameLocator | Page) -> Locator:
-    """Return the element that says the build's status."""
+    """Return the element with the build's status."""
     return frame.locator("header .pill")
 
 
 def _top(element: Any) -> float:
-    """Tell how far down an element is on our own page, whatever Airflow's does around it."""
+    """Return the distance of an element from the top of our page, in pixels."""
     top: float = element.evaluate("element => element.getBoundingClientRect().top + scrollY")
     return top
 
 
-def test_a_build_is_followed(stage: Stage, watcher: Watcher) -> None:
-    """The tab follows a build to its end, keeps what it learnt, and downloads the artifact."""
-    page = watcher.page
+def test_a_build_is_followed(stage: Stage, checked_page: CheckedPage) -> None:
+    """The tab follows a build to its end, keeps times and lines, and downloads the artifact."""
+    page = checked_page.page
     page.goto(stage.task_page(DEMO, stage.runs["demo"], 0))
     page.locator("a[href$='/plugin/buildpixel']").click()
     frame = tab(page)
@@ -135,40 +135,40 @@ def test_a_build_is_followed(stage: Stage, watcher: Watcher) -> None:
     phases = frame.locator(".names li")
     expect(phases.nth(0)).to_have_text(re.compile("source sync3 min 0 s"))
     expect(phases.nth(1)).to_have_text(re.compile("compile12 min 0 s"))
-    expect(phases.nth(2)).to_have_class("now")
+    expect(phases.nth(2)).to_have_class("running")
     expect(frame.locator(".gap")).to_have_count(0)
-    assert frame.locator(".line").count() > 100  # twice as many as BuildPixel shows at once
+    assert frame.locator(".line").count() > 100  # twice as many as one response has
     assert _top(frame.locator(".log")) == top
-    watcher.picture("tab-running")
-    _switches_to_dark(watcher, frame)
-    _is_searched(page, frame)
+    checked_page.picture("tab-running")
+    _check_dark_theme(checked_page, frame)
+    _check_log_search(page, frame)
     stage.sandbox.advance(900)
     expect(status(frame)).to_have_text("complete")
-    _is_downloaded(stage, watcher, frame)
+    _check_download(stage, checked_page, frame)
 
 
 def _advance(stage: Stage, frame: FrameLocator, seconds: float) -> None:
-    """Put BuildPixel's clock to so long after the build's start, and wait for the line of then."""
+    """Set BuildPixel's clock to some seconds after the build's start, and wait for its log line."""
     build_id = stage.wait_for_build(DEMO, stage.runs["demo"], 0)
-    begun = stage.sandbox.world.builds[build_id].created_at + QUEUED
-    stage.sandbox.advance(max(0.0, begun + seconds - stage.sandbox.now()))
+    started_at = stage.sandbox.world.builds[build_id].created_at + QUEUED
+    stage.sandbox.advance(max(0.0, started_at + seconds - stage.sandbox.now()))
     expect(frame.locator(".line").nth(int(seconds // LINE_EVERY))).to_be_attached()
 
 
-def _switches_to_dark(watcher: Watcher, frame: FrameLocator) -> None:
-    """The theme of the tab is Airflow's, also when it changes."""
-    page = watcher.page
+def _check_dark_theme(checked_page: CheckedPage, frame: FrameLocator) -> None:
+    """The tab has Airflow's theme, also after a change."""
+    page = checked_page.page
     expect(frame.locator("html")).to_have_attribute("data-theme", "light")
     page.emulate_media(color_scheme="dark")
     expect(page.locator("html")).to_have_class(re.compile("dark"))
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
-    watcher.picture("tab-dark")
+    checked_page.picture("tab-dark")
     page.emulate_media(color_scheme="light")
     expect(frame.locator("html")).to_have_attribute("data-theme", "light")
 
 
-def _is_searched(page: Page, frame: FrameLocator) -> None:
-    """The log is filtered by level and searched, with the keyboard alone."""
+def _check_log_search(page: Page, frame: FrameLocator) -> None:
+    """The log can be filtered by level and searched with the keyboard."""
     frame.locator(".lines").focus()
     page.keyboard.press("/")
     expect(frame.get_by_role("searchbox")).to_be_focused()
@@ -186,10 +186,10 @@ def _is_searched(page: Page, frame: FrameLocator) -> None:
     expect(frame.locator(".line:visible")).not_to_have_count(0)
 
 
-def _is_downloaded(stage: Stage, watcher: Watcher, frame: FrameLocator) -> None:
-    """The button downloads the artifact, from the store that the signed address leads to."""
-    watcher.allowed.add(urlsplit(stage.sandbox.store_url).netloc)
-    page = watcher.page
+def _check_download(stage: Stage, checked_page: CheckedPage, frame: FrameLocator) -> None:
+    """The button downloads the artifact from the store of the signed URL."""
+    checked_page.allowed.add(urlsplit(stage.sandbox.store_url).netloc)
+    page = checked_page.page
     with page.expect_download() as downloading:
         frame.get_by_role("button", name="Download artifact").click()
     download = downloading.value
@@ -198,9 +198,9 @@ def _is_downloaded(stage: Stage, watcher: Watcher, frame: FrameLocator) -> None:
         assert archive.getnames()
 
 
-def test_a_failed_build_is_read(stage: Stage, watcher: Watcher) -> None:
-    """A failed build shows where and why it failed, at the top."""
-    page = watcher.page
+def test_a_failed_build(stage: Stage, checked_page: CheckedPage) -> None:
+    """The page of a failed build shows at the top where and why it failed."""
+    page = checked_page.page
     stage.wait_for_build(NIGHTLY, stage.runs["failed"])
     stage.sandbox.advance(800)
     page.goto(f"{stage.task_page(NIGHTLY, stage.runs['failed'])}/plugin/buildpixel")
@@ -209,13 +209,13 @@ def test_a_failed_build_is_read(stage: Stage, watcher: Watcher) -> None:
     failure = frame.get_by_role("region", name="Why it failed")
     expect(failure).to_contain_text("Failed in compile")
     expect(failure).to_contain_text("error C2065: 'Gravity': undeclared")
-    expect(failure).to_contain_text("What to do: mend the code")
+    expect(failure).to_contain_text("What to do: fix the code")
     expect(frame.get_by_role("button", name="Download artifact")).to_have_count(0)
-    watcher.picture("tab-failed")
+    checked_page.picture("tab-failed")
 
 
 def test_markup_stays_text(stage: Stage, page: Page) -> None:
-    """Markup in a log line is shown as it is, and nothing of it runs."""
+    """Markup in a log line is shown as text and not executed."""
     stage.wait_for_build(NIGHTLY, stage.runs["hostile"])
     stage.sandbox.advance(400)
     page.goto(f"{stage.task_page(NIGHTLY, stage.runs['hostile'])}/plugin/buildpixel")
@@ -229,7 +229,7 @@ def test_markup_stays_text(stage: Stage, page: Page) -> None:
 
 
 def test_the_extra_link(stage: Stage, page: Page) -> None:
-    """The link of a task leads to the page of its build, and that one back to the task."""
+    """The link of a task leads to the page of its build, which links back to the task."""
     stage.wait_for_build(NIGHTLY, stage.runs["long"])
     page.goto(f"{stage.task_page(NIGHTLY, stage.runs['long'])}/details")
     page.get_by_role("link", name="BuildPixel build", exact=True).click()
@@ -240,9 +240,9 @@ def test_the_extra_link(stage: Stage, page: Page) -> None:
     page.wait_for_url(re.compile(re.escape(f"{stage.airflow.url}/dags/{NIGHTLY}/runs/")))
 
 
-def test_the_list(stage: Stage, watcher: Watcher) -> None:
-    """Airflow's menu leads to the builds that tasks wait for, and from there to each of them."""
-    page = watcher.page
+def test_the_list(stage: Stage, checked_page: CheckedPage) -> None:
+    """Airflow's menu opens the list of builds, which links to each build."""
+    page = checked_page.page
     stage.wait_for_build(NIGHTLY, stage.runs["long"])
     stage.sandbox.advance(60)
     page.goto(f"{stage.airflow.url}/")
@@ -252,24 +252,24 @@ def test_the_list(stage: Stage, watcher: Watcher) -> None:
     row = frame.get_by_role("region", name="Builds that tasks wait for").get_by_role("row")
     expect(row.filter(has_text="release/1.2")).to_contain_text("running")
     page.set_viewport_size({"width": 1400, "height": 620})
-    watcher.picture("nav")
+    checked_page.picture("nav")
     row.filter(has_text="release/1.2").get_by_role("link").click()
     expect(status(frame)).to_have_text("running")
     frame.get_by_role("link", name="All builds").click()
     expect(row.filter(has_text="release/1.2")).to_be_visible()
 
 
-def test_the_connection_form(stage: Stage, watcher: Watcher) -> None:
-    """The form is filled and saved, and Airflow's button tests the connection."""
-    page = watcher.page
+def test_the_connection_form(stage: Stage, checked_page: CheckedPage) -> None:
+    """The connection form can be filled and saved, and the connection tested."""
+    page = checked_page.page
     page.set_viewport_size({"width": 1100, "height": 1090})
     page.goto(f"{stage.airflow.url}/connections")
     page.get_by_role("button", name="Add Connection").click()
     form = page.get_by_role("dialog")
     _choose_type(page, form)
     _fill(form, stage)
-    assert "buildpixel_form" in watcher.shown()  # what is in the fields, too
-    watcher.picture("connection-form")
+    assert "buildpixel_form" in checked_page.content()  # field values are included
+    checked_page.picture("connection-form")
     form.get_by_role("button", name="Save").click()
     row = page.get_by_role("row").filter(has_text="buildpixel_form")
     with page.expect_response("**/api/v2/connections/test") as testing:

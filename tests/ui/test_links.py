@@ -1,4 +1,4 @@
-"""What a task publishes of its build, for the link and for the pages."""
+"""The XComs that a task pushes for the link and the pages."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 LINK_KEY = "buildpixel_build_url"
 
 
-@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="there is no page in Airflow before 3.1")
+@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the page needs Airflow 3.1")
 def test_the_page_in_airflow(sandbox: Sandbox) -> None:
-    """Without a dashboard the link leads to the page in Airflow, relative, naming the task."""
+    """Without a dashboard the link is the relative URL of the page, which names the task."""
     xcoms = published(map_index=1)
     link = urlsplit(xcoms[LINK_KEY])
     assert link.path == f"buildpixel/builds/bp/{xcoms['build_id']}"
-    place = TaskInstanceKey("pipeline", "manual", "build", 1)
-    assert TaskInstanceKey.from_query(dict(parse_qsl(link.query))) == place
+    ti_key = TaskInstanceKey("pipeline", "manual", "build", 1)
+    assert TaskInstanceKey.from_query(dict(parse_qsl(link.query))) == ti_key
     record = BuildRecord.from_json(xcoms[RECORD_KEY])
     assert record is not None
-    assert record.proves(place, sandbox.token)
+    assert record.is_valid_for(ti_key, sandbox.token)
     assert (record.build_id, record.platform) == (xcoms["build_id"], "Win64")
     assert sandbox.token not in str(xcoms)
 
 
 @pytest.mark.skipif(AIRFLOW_V_3_1_PLUS, reason="since 3.1 there is a page in Airflow")
 def test_no_page_in_airflow(sandbox: Sandbox) -> None:
-    """Where Airflow has no page, there is no link to it."""
+    """If Airflow has no page, there is no link to it."""
     assert set(published()) == {"build_id"}
 
 
 def test_the_dashboard(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a dashboard the link leads there; the tab has its record all the same."""
+    """With a dashboard the link leads there; the record for the tab is pushed too."""
     template = "?build_url=https%3A%2F%2Fdash%2F{build_id}"
     monkeypatch.setenv("AIRFLOW_CONN_BP", f"{connection(sandbox)}/{template}")
     xcoms = published()

@@ -1,4 +1,4 @@
-"""What the plugin registers with Airflow's UI."""
+"""The views that the plugin registers in Airflow's UI."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ VIEWS = BuildPixelPlugin.external_views
 
 
 def test_every_view_is_accepted() -> None:
-    """Airflow's own model accepts every view: one that it refused would take all of them along."""
+    """Airflow's model accepts every view: one rejected view would remove all of them."""
     if not AIRFLOW_V_3_1_PLUS:
-        pytest.skip("Airflow has views since 3.1, and before takes no notice of them")
+        pytest.skip("external views need Airflow 3.1")
     plugins = importlib.import_module("airflow.api_fastapi.core_api.datamodels.plugins")
     for view in VIEWS:
         read = plugins.ExternalViewResponse.model_validate(view)
@@ -26,30 +26,30 @@ def test_every_view_is_accepted() -> None:
 
 
 def test_airflow_lists_the_plugin() -> None:
-    """The plugin is on the list that Airflow's UI reads, with both views."""
+    """Airflow's list of plugins contains the plugin with both views."""
     if not AIRFLOW_V_3_1_PLUS:
-        pytest.skip("Airflow has views since 3.1, and before takes no notice of them")
+        pytest.skip("external views need Airflow 3.1")
     manager = importlib.import_module("airflow.plugins_manager")
     plugins = importlib.import_module("airflow.api_fastapi.core_api.datamodels.plugins")
-    [ours] = [one for one in manager.get_plugin_info() if one["name"] == "buildpixel"]
-    read = plugins.PluginResponse.model_validate(ours)
+    [plugin] = [one for one in manager.get_plugin_info() if one["name"] == "buildpixel"]
+    read = plugins.PluginResponse.model_validate(plugin)
     assert [view.destination for view in read.external_views] == ["task_instance", "nav"]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=[view["destination"] for view in VIEWS])
-def test_addresses_are_relative(view: dict[str, str]) -> None:
-    """Addresses are relative, so that they are right below a base path."""
+def test_urls_are_relative(view: dict[str, str]) -> None:
+    """URLs are relative, so that they work below a base path."""
     assert view["href"].startswith("buildpixel/")
     assert view["icon"].startswith("buildpixel/static/")
 
 
-def test_routes_differ() -> None:
-    """No two views claim the same route of the UI: Airflow would drop one of them."""
+def test_url_routes_are_unique() -> None:
+    """No two views have the same route in the UI: Airflow would drop one of them."""
     assert len({view["url_route"] for view in VIEWS}) == len(VIEWS)
 
 
-def test_files_are_there() -> None:
-    """Every file that a page asks for is in the package."""
+def test_static_files() -> None:
+    """The package contains exactly the files that the pages request."""
     pages = pytest.importorskip("airflow_provider_buildpixel.plugins.pages")
     static = resources.files("airflow_provider_buildpixel.plugins").joinpath("static")
     assert {file.name for file in static.iterdir()} == {*pages.FILES, "page.html"}

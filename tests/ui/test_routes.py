@@ -1,4 +1,4 @@
-"""Every route of the pages: for those who may see a build, and for those who may not."""
+"""All routes of the pages, for users with and without permissions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 pytest.importorskip("fastapi", reason="Airflow 2.11 has no such routes")
-doorman = pytest.importorskip("tests.ui.doorman", reason="needs Airflow 3.1")
+auth_manager = pytest.importorskip("tests.ui.auth_manager", reason="needs Airflow 3.1")
 
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS  # noqa: E402
 
-from airflow_provider_buildpixel.page.record import TaskInstanceKey
-from tests.ui.conftest import connection
+from airflow_provider_buildpixel.page.record import TaskInstanceKey  # noqa: E402
+from tests.ui.conftest import connection  # noqa: E402
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
@@ -40,17 +40,17 @@ ROUTES = (
 
 
 def user(name: str) -> Any:
-    """Return a user; there is no such class below Airflow 3."""
-    return getattr(doorman, name)
+    """Return a user by name; Airflow 2 has no such class."""
+    return getattr(auth_manager, name)
 
 
 def reads(sandbox: Sandbox, route: str = "GET /builds/:id") -> int:
-    """Count what was read of BuildPixel."""
+    """Return the number of requests to a route of BuildPixel."""
     return len(sandbox.requests_to(route))
 
 
-def test_all_routes_are_known() -> None:
-    """The table of routes that the tests go through is all there is."""
+def test_route_table_is_complete() -> None:
+    """The table of tested routes has all routes of the app."""
     from airflow_provider_buildpixel.plugins.build_reader import PageReader
     from airflow_provider_buildpixel.plugins.pages import build_router
 
@@ -68,8 +68,8 @@ def test_all_routes_are_known() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_nobody(server: Server, method: str, path: str) -> None:
-    """Who is not logged in is refused everything, and gets the headers all the same."""
+async def test_not_logged_in(server: Server, method: str, path: str) -> None:
+    """Without a login every route answers 401, with the security headers."""
     answer = await (server.get(path) if method == "GET" else server.post(path))
     assert answer.status_code == 401
     assert answer.headers["cache-control"] == "no-store"
@@ -77,16 +77,16 @@ async def test_nobody(server: Server, method: str, path: str) -> None:
     assert junk.status_code in {401, 403}
 
 
-async def test_the_way_to_the_login(server: Server) -> None:
-    """A person who opens a page without being logged in gets to the login, and back."""
+async def test_redirect_to_the_login(server: Server) -> None:
+    """A page opened without a login redirects to the login, and from there back."""
     answer = await server.get("builds/bp/x?dag_id=d", accept="text/html,*/*")
     assert answer.status_code == 303
-    back = "%2Fbuildpixel%2Fbuilds%2Fbp%2Fx%3Fdag_id%3Dd"
-    assert answer.headers["location"] == f"/api/v2/auth/login?next={back}"
+    next_url = "%2Fbuildpixel%2Fbuilds%2Fbp%2Fx%3Fdag_id%3Dd"
+    assert answer.headers["location"] == f"/api/v2/auth/login?next={next_url}"
 
 
 async def test_headers(server: Server) -> None:
-    """Pages, data and refusals are neither kept, nor framed elsewhere, nor taken for scripts."""
+    """Pages, data and refusals are not cached, not framed by other sites, and not sniffed."""
     for path in ("task", "builds", "static/build.js", "data/builds", "data/task", "nothing"):
         answer = await server.get(path, user(ALICE))
         policy = answer.headers["content-security-policy"]
@@ -98,21 +98,21 @@ async def test_headers(server: Server) -> None:
         assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-async def test_pages_hold_nothing(server: Server) -> None:
-    """A page is the same for everybody, and what it needs is where it looks for it."""
+async def test_pages_contain_no_data(server: Server) -> None:
+    """A page is the same for all users, and the files that it links exist."""
     for path, root in (("task", ""), ("builds", ""), ("builds/bp/%3Cscript%3E", "../../")):
         answer = await server.get(path, user(ALICE))
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert "<script>" not in answer.text
         assert not re.search(r"<style|\sstyle=|\son\w+=|https?:", answer.text)
-        for address in re.findall(r'(?:src|href)="([^"]+)"', answer.text):
-            assert address.startswith(f"{root}static/")
-            file = await server.get(address.removeprefix(root), user(ALICE))
+        for url in re.findall(r'(?:src|href)="([^"]+)"', answer.text):
+            assert url.startswith(f"{root}static/")
+            file = await server.get(url.removeprefix(root), user(ALICE))
             assert file.status_code == 200
 
 
-def test_files_call_nowhere() -> None:
-    """No file of the pages names another site, or turns text into markup."""
+def test_files_use_no_other_site() -> None:
+    """No file of the pages names another site or inserts text as markup."""
     files = resources.files("airflow_provider_buildpixel.plugins").joinpath("static")
     for file in files.iterdir():
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
@@ -121,47 +121,47 @@ def test_files_call_nowhere() -> None:
         )
 
 
-async def test_the_tab(server: Server, tasks: Tasks) -> None:
-    """Who may read a Dag sees the build of its task."""
-    build_id = tasks.pushed(message="Add a map")
+async def test_task_page(server: Server, tasks: Tasks) -> None:
+    """A user who may read a Dag sees the build of its task."""
+    build_id = tasks.push(message="Add a map")
     tasks.sandbox.set_status(build_id, "running")
     tasks.sandbox.log(build_id, "*** COMPILING ... ***")
-    place = tasks.holding("ours", build_id)
-    answer = await server.get(f"data/task?{place.query}&map_index={{MAP_INDEX}}", user(ALICE))
-    shown = answer.json()
-    assert (shown["id"], shown["status"], shown["connection"]) == (build_id, "running", "bp")
-    assert shown["message"] == "Add a map"
-    assert shown["phases"][1]["state"] == "now"
-    assert [bar["id"] for bar in shown["history"]["bars"]] == [build_id]
+    ti_key = tasks.with_build("ours", build_id)
+    answer = await server.get(f"data/task?{ti_key.url_query}&map_index={{MAP_INDEX}}", user(ALICE))
+    data = answer.json()
+    assert (data["id"], data["status"], data["connection"]) == (build_id, "running", "bp")
+    assert data["message"] == "Add a map"
+    assert data["phases"][1]["state"] == "running"
+    assert [bar["id"] for bar in data["history"]["bars"]] == [build_id]
     assert tasks.sandbox.token not in answer.text
 
 
-async def test_the_tab_of_another_dag(server: Server, tasks: Tasks) -> None:
-    """Who may not read the Dag learns nothing, and BuildPixel is not asked."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
-    refused = await server.get(f"data/task?{place.query}", user(BOB))
+async def test_task_page_of_another_dag(server: Server, tasks: Tasks) -> None:
+    """A user who may not read the Dag gets a 404 answer, without a request to BuildPixel."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
+    refused = await server.get(f"data/task?{ti_key.url_query}", user(BOB))
     unknown = await server.get("data/task?dag_id=no&run_id=no&task_id=no", user(BOB))
     assert refused.status_code == unknown.status_code == 404
     assert refused.text == unknown.text
-    assert (await server.post(f"data/task?{place.query}", user(BOB))).status_code == 404
+    assert (await server.post(f"data/task?{ti_key.url_query}", user(BOB))).status_code == 404
     assert reads(tasks.sandbox) == 0
 
 
-async def test_tabs_without_a_build(server: Server, tasks: Tasks) -> None:
-    """A task that has no build yet, or never will, says so."""
-    place = tasks.holding("ours")
-    early = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-    assert (early["kind"], early["again"] is None) == ("waiting", False)
-    tasks.end(place, "failed")
-    over = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-    assert "ended before it had a build" in over["message"]
-    other = TaskInstanceKey("ours", place.run_id, "other")
-    found = (await server.get(f"data/task?{other.query}", user(ALICE))).json()
+async def test_task_pages_without_a_build(server: Server, tasks: Tasks) -> None:
+    """A task without a build gets a message with the reason."""
+    ti_key = tasks.with_build("ours")
+    early = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+    assert (early["kind"], early["refresh_after"] is None) == ("waiting", False)
+    tasks.end(ti_key, "failed")
+    ended = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+    assert "ended before it had a build" in ended["message"]
+    other = TaskInstanceKey("ours", ti_key.run_id, "other")
+    found = (await server.get(f"data/task?{other.url_query}", user(ALICE))).json()
     assert "no BuildPixel build" in found["message"]
-    gone = TaskInstanceKey("ours", "no such run", "build")
-    found = (await server.get(f"data/task?{gone.query}", user(ALICE))).json()
-    assert "no such task instance" in found["message"]
+    missing = TaskInstanceKey("ours", "no such run", "build")
+    found = (await server.get(f"data/task?{missing.url_query}", user(ALICE))).json()
+    assert "does not exist" in found["message"]
     assert (await server.get("data/task", user(ALICE))).status_code == 404
 
 
@@ -170,18 +170,18 @@ async def test_mapped_tasks(server: Server, tasks: Tasks) -> None:
     run_id = tasks.runs("ours")
     builds = {}
     for index in (0, 1):
-        place = TaskInstanceKey("ours", run_id, "mapped", index)
-        builds[index] = tasks.pushed(branch=f"topic-{index}")
-        tasks.keep(place, tasks.record(place, builds[index]).to_json())
-        shown = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-        assert shown["id"] == builds[index]
+        ti_key = TaskInstanceKey("ours", run_id, "mapped", index)
+        builds[index] = tasks.push(branch=f"topic-{index}")
+        tasks.push_xcom(ti_key, tasks.record(ti_key, builds[index]).to_json())
+        data = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+        assert data["id"] == builds[index]
 
 
-async def test_the_page(server: Server, tasks: Tasks) -> None:
-    """A build's own page needs a task of a Dag that the viewer may read, named or not."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
-    for query in (f"?{place.query}", ""):
+async def test_build_page(server: Server, tasks: Tasks) -> None:
+    """A build's page needs a task in a Dag that the viewer may read, in the URL or not."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
+    for query in (f"?{ti_key.url_query}", ""):
         seen = await server.get(f"data/builds/bp/{build_id}{query}", user(ALICE))
         assert seen.json()["id"] == build_id
         hidden = await server.get(f"data/builds/bp/{build_id}{query}", user(BOB))
@@ -190,20 +190,20 @@ async def test_the_page(server: Server, tasks: Tasks) -> None:
         assert hidden.text == missing.text
 
 
-async def test_another_build_under_the_name_of_a_task(server: Server, tasks: Tasks) -> None:
-    """The task that an address names must have that build, over that connection."""
-    ours, theirs = tasks.pushed(branch="a"), tasks.pushed(branch="b")
-    place = tasks.holding("ours", ours)
-    tasks.holding("theirs", theirs)
+async def test_build_of_another_task(server: Server, tasks: Tasks) -> None:
+    """The task that a URL names must have the build of the URL, over the same connection."""
+    ours, theirs = tasks.push(branch="a"), tasks.push(branch="b")
+    ti_key = tasks.with_build("ours", ours)
+    tasks.with_build("theirs", theirs)
     for path in (f"bp/{theirs}", f"other/{ours}"):
-        answer = await server.get(f"data/builds/{path}?{place.query}", user(ALICE))
+        answer = await server.get(f"data/builds/{path}?{ti_key.url_query}", user(ALICE))
         assert answer.status_code == 404
     assert reads(tasks.sandbox) == 0
 
 
-async def test_who_may_edit_the_connection(server: Server, tasks: Tasks) -> None:
-    """A build that no task has is shown to those who may edit the connection only."""
-    build_id = tasks.pushed()
+async def test_editors_of_the_connection(server: Server, tasks: Tasks) -> None:
+    """A build that no task has is shown only to users who may edit the connection."""
+    build_id = tasks.push()
     assert (await server.get(f"data/builds/bp/{build_id}", user(OPERATOR))).json()["id"] == build_id
     assert (await server.get(f"data/builds/bp/{build_id}", user(ALICE))).status_code == 404
 
@@ -211,10 +211,10 @@ async def test_who_may_edit_the_connection(server: Server, tasks: Tasks) -> None
 async def test_a_connection_of_another_type(
     server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The password of a connection that is none of ours is sent nowhere."""
+    """The password of a connection of another type is never sent."""
     uri = connection(tasks.sandbox).replace("buildpixel://", "postgres://")
     monkeypatch.setenv("AIRFLOW_CONN_DATABASE", uri)
-    answer = await server.get(f"data/builds/database/{tasks.pushed()}", user(OPERATOR))
+    answer = await server.get(f"data/builds/database/{tasks.push()}", user(OPERATOR))
     assert answer.status_code == 404
     assert reads(tasks.sandbox) == 0
 
@@ -222,21 +222,21 @@ async def test_a_connection_of_another_type(
 async def test_forged_records(
     server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who may write XComs, but has not got the token, ties no other build to a task."""
+    """Without the token, a forged XCom cannot tie another build to a task."""
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection(tasks.sandbox, tasks.sandbox.viewer_token))
-    ours, theirs = tasks.pushed(branch="a"), tasks.pushed(branch="b")
-    place = tasks.holding("ours", ours)
-    genuine = tasks.record(place, ours).to_json()
-    elsewhere = tasks.record(tasks.holding("theirs", theirs), theirs).to_json()
-    for forged in (genuine | {"build_id": theirs}, genuine | {"conn_id": "other"}, elsewhere):
-        tasks.keep(place, forged)
-        answer = await server.get(f"data/task?{place.query}", user(ALICE))
-        assert answer.json()["kind"] == "none"
-        assert (await server.post(f"data/task?{place.query}", user(ALICE))).json().get(
+    ours, theirs = tasks.push(branch="a"), tasks.push(branch="b")
+    ti_key = tasks.with_build("ours", ours)
+    valid = tasks.record(ti_key, ours).to_json()
+    elsewhere = tasks.record(tasks.with_build("theirs", theirs), theirs).to_json()
+    for forged in (valid | {"build_id": theirs}, valid | {"conn_id": "other"}, elsewhere):
+        tasks.push_xcom(ti_key, forged)
+        answer = await server.get(f"data/task?{ti_key.url_query}", user(ALICE))
+        assert answer.json()["kind"] == "unavailable"
+        assert (await server.post(f"data/task?{ti_key.url_query}", user(ALICE))).json().get(
             "url"
         ) is None
         build = f"{forged['conn_id']}/{forged['build_id']}"
-        for query in (f"?{place.query}", ""):
+        for query in (f"?{ti_key.url_query}", ""):
             answer = await server.get(f"data/builds/{build}{query}", user(ALICE))
             assert answer.status_code == 404
     assert reads(tasks.sandbox) == 0
@@ -245,41 +245,41 @@ async def test_forged_records(
 async def test_a_replaced_token(
     server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a replaced token the record proves nothing; who may edit the connection still sees."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
+    """After the token is replaced, only users who may edit the connection see the build."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
     monkeypatch.setenv("AIRFLOW_CONN_BP", connection(tasks.sandbox, tasks.sandbox.viewer_token))
-    shown = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-    assert "was replaced" in shown["message"]
-    shown = (await server.get(f"data/task?{place.query}", user(OPERATOR))).json()
-    assert shown["id"] == build_id
+    data = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+    assert "was replaced" in data["message"]
+    data = (await server.get(f"data/task?{ti_key.url_query}", user(OPERATOR))).json()
+    assert data["id"] == build_id
 
 
-async def test_a_connection_that_is_gone(
+async def test_an_unusable_connection(
     server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its connection a build cannot be shown, and that is all that is said."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
+    """Without a usable connection the page shows only that."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
     for value in (None, "buildpixel://:token%20with%20spaces@127.0.0.1:9"):
         if value is None:
             monkeypatch.delenv("AIRFLOW_CONN_BP")
         else:
             monkeypatch.setenv("AIRFLOW_CONN_BP", value)
-        answer = await server.get(f"data/task?{place.query}", user(ALICE))
-        assert "is not there, or cannot be used" in answer.json()["message"]
+        answer = await server.get(f"data/task?{ti_key.url_query}", user(ALICE))
+        assert "does not exist or cannot be used" in answer.json()["message"]
         assert "spaces" not in answer.text
         answer = await server.get(f"data/builds/bp/{build_id}", user(OPERATOR))
         assert answer.status_code == 404
 
 
 async def test_the_download(server: Server, tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:
-    """The signed address is made when it is asked for, for those who see the build, unlogged."""
+    """A signed URL is made for a click of a permitted user, and is not logged."""
     caplog.set_level(logging.DEBUG)
-    build_id = tasks.pushed()
+    build_id = tasks.push()
     tasks.sandbox.set_status(build_id, "complete")
-    place = tasks.holding("ours", build_id)
-    for path in (f"data/task?{place.query}", f"data/builds/bp/{build_id}"):
+    ti_key = tasks.with_build("ours", build_id)
+    for path in (f"data/task?{ti_key.url_query}", f"data/builds/bp/{build_id}"):
         assert "url" not in (await server.get(path, user(ALICE))).json()
         made = (await server.post(path, user(ALICE))).json()["url"]
         assert made.startswith(tasks.sandbox.store_url)
@@ -289,100 +289,100 @@ async def test_the_download(server: Server, tasks: Tasks, caplog: pytest.LogCapt
 
 
 async def test_no_artifact(server: Server, tasks: Tasks) -> None:
-    """An artifact that is gone is said to be; trouble is told, and no token with it."""
-    build_id = tasks.pushed()
+    """A missing artifact and a failed read are reported, without the token."""
+    build_id = tasks.push()
     tasks.sandbox.set_status(build_id, "complete")
-    place = tasks.holding("ours", build_id)
+    ti_key = tasks.with_build("ours", build_id)
     tasks.sandbox.remove_artifact(build_id)
-    answer = await server.post(f"data/task?{place.query}", user(ALICE))
+    answer = await server.post(f"data/task?{ti_key.url_query}", user(ALICE))
     assert (answer.status_code, "retention" in answer.json()["message"]) == (404, True)
     tasks.sandbox.fault("500", "GET /builds/:id/download")
-    answer = await server.post(f"data/task?{place.query}", user(ALICE))
-    assert (answer.status_code, answer.json()["kind"]) == (502, "trouble")
+    answer = await server.post(f"data/task?{ti_key.url_query}", user(ALICE))
+    assert (answer.status_code, answer.json()["kind"]) == (502, "error")
 
 
 async def test_hostile_strings(server: Server, tasks: Tasks) -> None:
-    """Markup from BuildPixel stays text, in an answer that nobody takes for anything but JSON."""
+    """Markup from BuildPixel stays text in a JSON response."""
     markup = "<script>alert(1)</script>"
-    build_id = tasks.pushed(message=markup, branch=markup)
+    build_id = tasks.push(message=markup, branch=markup)
     tasks.sandbox.log(build_id, f"{markup}\u202e\x1b]0;x\x07", "error")
     tasks.sandbox.set_status(build_id, "failed")
-    place = tasks.holding("ours", build_id)
-    answer = await server.get(f"data/task?{place.query}", user(ALICE))
+    ti_key = tasks.with_build("ours", build_id)
+    answer = await server.get(f"data/task?{ti_key.url_query}", user(ALICE))
     assert answer.headers["content-type"] == "application/json"
-    shown = answer.json()
-    assert shown["message"] == markup
-    assert shown["log"][0][2].startswith(markup)
-    assert not {"\u202e", "\x1b"} & set(shown["log"][0][2] + shown["failure"]["errors"][0])
+    data = answer.json()
+    assert data["message"] == markup
+    assert data["log"][0][2].startswith(markup)
+    assert not {"\u202e", "\x1b"} & set(data["log"][0][2] + data["failure"]["errors"][0])
 
 
 async def test_a_superseded_build(server: Server, tasks: Tasks) -> None:
-    """A superseded build names the one that took its place."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
-    newer = tasks.pushed()
-    shown = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-    assert (shown["status"], shown["newer"]["id"]) == ("superseded", newer)
+    """A superseded build names the newer one."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
+    newer = tasks.push()
+    data = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+    assert (data["status"], data["newer"]["id"]) == ("superseded", newer)
 
 
-async def test_trouble(server: Server, tasks: Tasks) -> None:
-    """While BuildPixel cannot be asked, the page says so; lists that fail are left out."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
+async def test_failed_reads(server: Server, tasks: Tasks) -> None:
+    """A failed read of the build is reported; failed lists are left out."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
     tasks.sandbox.fault("500", "GET /builds", times=1)
-    shown = (await server.get(f"data/task?{place.query}", user(ALICE))).json()
-    assert [bar["id"] for bar in shown["history"]["bars"]] == [build_id]
-    other = tasks.holding("theirs", tasks.pushed(branch="b"))
+    data = (await server.get(f"data/task?{ti_key.url_query}", user(ALICE))).json()
+    assert [bar["id"] for bar in data["history"]["bars"]] == [build_id]
+    other = tasks.with_build("theirs", tasks.push(branch="b"))
     tasks.sandbox.fault("500", "GET /builds/:id")
-    answer = await server.get(f"data/task?{other.query}", user(BOB))
-    assert answer.json()["kind"] == "trouble"
+    answer = await server.get(f"data/task?{other.url_query}", user(BOB))
+    assert answer.json()["kind"] == "error"
     assert tasks.sandbox.token not in answer.text
 
 
 async def test_many_viewers(server: Server, tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many who look at a build at once cause one read of it, and one of the list."""
-    # "At once" lasts as long as the machine needs for so many requests.
+    """Concurrent viewers of a build cause one read of it and one of the list."""
+    # Long enough for all requests, even on a busy machine.
     monkeypatch.setattr("airflow_provider_buildpixel.plugins.build_reader.LIVE_TTL", 60.0)
-    build_id = tasks.pushed()
-    path = f"data/task?{tasks.holding('ours', build_id).query}"
+    build_id = tasks.push()
+    path = f"data/task?{tasks.with_build('ours', build_id).url_query}"
     answers = await asyncio.gather(*(server.get(path, user(ALICE)) for _ in range(30)))
     assert {answer.json()["id"] for answer in answers} == {build_id}
     assert (reads(tasks.sandbox), reads(tasks.sandbox, "GET /builds")) == (1, 1)
 
 
 async def test_the_list(server: Server, tasks: Tasks) -> None:
-    """The list has the builds of Dags that the viewer may read: waited for, and over."""
-    live, over, theirs = (tasks.pushed(branch=name) for name in ("a", "b", "c"))
+    """The list has the live and recent builds of Dags that the viewer may read."""
+    live, ended, theirs = (tasks.push(branch=name) for name in ("a", "b", "c"))
     tasks.sandbox.set_status(live, "running")
     run_id = tasks.runs("ours")
-    for task_id, build_id in (("build", live), ("other", over)):
-        place = TaskInstanceKey("ours", run_id, task_id)
-        tasks.keep(place, tasks.record(place, build_id).to_json())
+    for task_id, build_id in (("build", live), ("other", ended)):
+        ti_key = TaskInstanceKey("ours", run_id, task_id)
+        tasks.push_xcom(ti_key, tasks.record(ti_key, build_id).to_json())
     tasks.end(TaskInstanceKey("ours", run_id, "other"), "success")
-    tasks.holding("theirs", theirs)
-    shown = (await server.get("data/builds", user(ALICE))).json()
-    waited = {row["build"]: row for row in shown["waited"] if row["task"]["run_id"] == run_id}
-    recent = {row["build"]: row for row in shown["recent"] if row["task"]["run_id"] == run_id}
-    assert set(waited) == {live}
-    assert set(recent) == {over}
-    assert (waited[live]["status"], waited[live]["tone"]) == ("running", "live")
-    assert recent[over]["task"]["state"] == "success"
-    assert theirs not in str(shown)
-    seen = (await server.get(f"data/{waited[live]['page']}", user(ALICE))).json()
+    tasks.with_build("theirs", theirs)
+    data = (await server.get("data/builds", user(ALICE))).json()
+    waiting = {row["build"]: row for row in data["waiting"] if row["task"]["run_id"] == run_id}
+    recent = {row["build"]: row for row in data["recent"] if row["task"]["run_id"] == run_id}
+    assert set(waiting) == {live}
+    assert set(recent) == {ended}
+    assert (waiting[live]["status"], waiting[live]["tone"]) == ("running", "live")
+    assert recent[ended]["task"]["state"] == "success"
+    assert theirs not in str(data)
+    seen = (await server.get(f"data/{waiting[live]['page']}", user(ALICE))).json()
     assert seen["id"] == live
 
 
-async def test_the_list_in_trouble(server: Server, tasks: Tasks) -> None:
-    """The list does without the statuses that it cannot have, and with no forged record."""
-    build_id = tasks.pushed()
-    place = tasks.holding("ours", build_id)
+async def test_the_list_with_failed_reads(server: Server, tasks: Tasks) -> None:
+    """The list shows no status for failed reads and for forged records."""
+    build_id = tasks.push()
+    ti_key = tasks.with_build("ours", build_id)
     tasks.sandbox.fault("500", "GET /builds/:id")
-    rows = (await server.get("data/builds", user(ALICE))).json()["waited"]
+    rows = (await server.get("data/builds", user(ALICE))).json()["waiting"]
     assert [row.get("status") for row in rows if row["build"] == build_id] == [None]
     tasks.sandbox.heal()
-    other = tasks.pushed(branch="b")
-    tasks.keep(place, tasks.record(place, build_id).to_json() | {"build_id": other})
+    other = tasks.push(branch="b")
+    tasks.push_xcom(ti_key, tasks.record(ti_key, build_id).to_json() | {"build_id": other})
     before = reads(tasks.sandbox)
-    rows = (await server.get("data/builds", user(ALICE))).json()["waited"]
+    rows = (await server.get("data/builds", user(ALICE))).json()["waiting"]
     assert [row.get("status") for row in rows if row["build"] == other] == [None]
     assert reads(tasks.sandbox) == before

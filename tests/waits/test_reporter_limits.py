@@ -1,4 +1,4 @@
-"""A task's log is bounded, and a restart does not print it twice."""
+"""Limits of a task's log, and what a restart does not repeat."""
 
 from __future__ import annotations
 
@@ -19,79 +19,81 @@ NOON = 1_778_414_400.0  # 2026-05-10T12:00:00Z
 
 
 def build(*lines: tuple[str, str], status: str = "running") -> Build:
-    """Give a build with recent lines: their times and messages."""
+    """Return a build with recent lines: their times and messages."""
     logs = [{"timestamp": at, "level": "info", "message": message} for at, message in lines]
     return Build("b", Status(status), raw={"logs": logs})
 
 
-def test_a_restart_does_not_tell_old_lines_again() -> None:
-    """Lines from before the restart are counted, not told; later ones are told."""
+def test_a_restart_does_not_report_old_lines_again() -> None:
+    """Lines from before the restart are only counted; later ones are reported."""
     reporter = WaitReporter(1_000.0, resumed=True)
     old = ("2026-05-10T11:59:00.000Z", "old")
     new = ("2026-05-10T12:00:05.000Z", "new")
-    told = [record.text for record in reporter.on_read(build(old, new), 1_010.0, NOON + 10.0)]
-    assert told == [
-        "waiting again; 1 lines are from before: above, or on the build's own page",
+    reported = [message.text for message in reporter.on_read(build(old, new), 1_010.0, NOON + 10.0)]
+    assert reported == [
+        "wait resumed; 1 earlier log lines are above, or on the build's own page",
         "| new",
         "build b is running",
     ]
-    later = [record.text for record in reporter.on_read(build(old, new), 1_040.0, NOON + 40.0)]
+    later = [message.text for message in reporter.on_read(build(old, new), 1_040.0, NOON + 40.0)]
     assert later == []
 
 
-def test_lines_without_times_are_taken_for_old_after_a_restart() -> None:
-    """After a restart, a read's lines without times are not told; the channel's are."""
+def test_lines_without_times_count_as_old_after_a_restart() -> None:
+    """After a restart, lines without times are not reported from a read, but from the channel."""
     reporter = WaitReporter(1_000.0, resumed=True)
     read = Build("b", Status("running"), raw={"logs": ["one line", "two lines"]})
     reporter.on_read(read, 1_001.0, NOON)
-    heard = reporter.on_event(LogEvent("b", LogLine("three lines")), 1_002.0)
-    assert [record.text for record in heard] == ["| three lines"]
+    reported = reporter.on_event(LogEvent("b", LogLine("three lines")), 1_002.0)
+    assert [message.text for message in reported] == ["| three lines"]
 
 
-def test_a_first_run_tells_all() -> None:
-    """Without a restart, the recent lines are told whatever their age."""
-    told = WaitReporter(0.0).on_read(build(("2026-05-10T11:59:00.000Z", "old")), 1.0, NOON)
-    assert told[0].text == "| old"
+def test_a_first_run_reports_all_lines() -> None:
+    """Without a restart, recent lines are reported whatever their age."""
+    reported = WaitReporter(0.0).on_read(build(("2026-05-10T11:59:00.000Z", "old")), 1.0, NOON)
+    assert reported[0].text == "| old"
 
 
-def test_all_builds_of_a_process_share_an_allowance() -> None:
-    """Info of many builds is left out beyond the common allowance; an error still goes."""
-    common = LogBudget(1.0, 3.0, 0.0)
-    narrations = [WaitReporter(0.0, common=common) for _ in range(5)]
-    told = [len(reporter.on_event(LogEvent("b", LogLine("hello")), 0.0)) for reporter in narrations]
-    assert told == [1, 1, 1, 0, 0]
-    error = narrations[4].on_event(LogEvent("b", LogLine("bad", "error")), 0.0)
-    assert [(record.text, record.left_out) for record in error] == [
+def test_the_shared_budget_limits_info_lines_and_not_errors() -> None:
+    """Info lines beyond the shared budget are dropped; an error is still reported."""
+    budget = LogBudget(1.0, 3.0, 0.0)
+    reporters = [WaitReporter(0.0, process_budget=budget) for _ in range(5)]
+    reported = [
+        len(reporter.on_event(LogEvent("b", LogLine("hello")), 0.0)) for reporter in reporters
+    ]
+    assert reported == [1, 1, 1, 0, 0]
+    error = reporters[4].on_event(LogEvent("b", LogLine("bad", "error")), 0.0)
+    assert [(message.text, message.dropped) for message in error] == [
         ("… 1 lines left out", 1),
         ("| bad", 0),
     ]
 
 
-def test_trouble_is_not_told_at_every_read() -> None:
-    """Reads that go on failing are told of once, and again after a minute."""
+def test_a_failed_read_is_not_reported_every_time() -> None:
+    """Reads that keep failing are reported once, and again after a minute."""
     reporter = WaitReporter(0.0)
     error = ServerFault("broken")
-    told = [
+    reported = [
         len(reporter.on_read_failed(error, at))
         for at in (0.0, 10.0, TROUBLE_INTERVAL - 1, TROUBLE_INTERVAL, 70.0)
     ]
-    assert told == [1, 0, 0, 1, 0]
+    assert reported == [1, 0, 0, 1, 0]
     reporter.on_read(build(), 80.0)
     assert reporter.on_read_failed(error, 81.0)
 
 
-def test_a_calm_wait_has_nothing_to_say() -> None:
-    """A wait is calm until it was in trouble, left lines out, or was silent for long."""
+def test_when_an_unchanged_read_is_reported() -> None:
+    """An unchanged read is reported after failures, dropped lines or a long silence only."""
     reporter = WaitReporter(5.0)
-    assert reporter.quiet_until() == 5.0 + HEARTBEAT
+    assert reporter.next_report_at() == 5.0 + HEARTBEAT
     reporter.on_read_failed(ServerFault("broken"), 6.0)
-    assert reporter.quiet_until() == -inf
+    assert reporter.next_report_at() == -inf
 
 
-def test_time_in_the_queue_is_taken() -> None:
-    """A build that is seen queued, and then not, has its time in the queue taken."""
+def test_time_in_the_queue_ends_with_the_first_other_status() -> None:
+    """The time in the queue ends with the first read of another status."""
     reporter = WaitReporter(0.0)
     reporter.on_read(build(status="pending"), 1.0)
     reporter.on_read(build(status="running"), 61.0)
     reporter.on_read(build(status="complete"), 99.0)
-    assert reporter.queued == 61.0
+    assert reporter.queued_seconds == 61.0

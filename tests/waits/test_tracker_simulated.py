@@ -1,19 +1,29 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from airflow_provider_buildpixel.waits import actions, tracker
+from airflow_provider_buildpixel.api import retry
+from airflow_provider_buildpixel.api.model import Build
+from airflow_provider_buildpixel.channel.events import StatusHint
+from airflow_provider_buildpixel.waits import tracker
+from airflow_provider_buildpixel.waits.actions import Done, IdleWait, Listen
+from airflow_provider_buildpixel.waits.tracker import BuildTracker
 from tests import mutants
-from tests.waits.tracker_machine import waiting
-from tests.waits.tracker_scenarios import SCENARIOS, SLEEPING
+from tests.waits import test_idle_waits, test_tracker, test_tracker_reads
+from tests.waits.tracker_machine import RandomWait
+from tests.waits.tracker_scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import FunctionType
+
+    from airflow_provider_buildpixel.channel.events import Event
+    from airflow_provider_buildpixel.waits.actions import Action, ReadTime
 
 SETTINGS = settings(
     max_examples=150,
@@ -23,45 +33,116 @@ SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+CHECKS = [
+    *mutants.unit_checks(test_tracker_reads),
+    *mutants.unit_checks(test_tracker),
+    *mutants.unit_checks(test_idle_waits),
+    *SCENARIOS,
+]
+FUNCTIONS = [
+    *mutants.functions_of(BuildTracker),
+    *mutants.functions_of(IdleWait),
+    retry.backoff,
+    retry.retry_after_pause,
+    retry.is_permanent,
+    retry.from_gateway,
+]
+PAST = "a read that was due in the past is due now, too"
+UNUSED = "it is set before its first use"
+EQUIVALENT = {
+    BuildTracker.__init__: {"statement 22 is deleted": UNUSED, "sign 3 is dropped": UNUSED},
+    BuildTracker.on_event: {
+        "extreme 1 has no argument 1": PAST,
+        "extreme 2 has no argument 2": "the last read is never later than now",
+    },
+    BuildTracker.on_unchanged: {
+        "logic 1 has no operand 3": "after the end only Done follows",
+        "extreme 1 has no argument 1": "reads are only requested after the earliest instant",
+    },
+    BuildTracker.idle_terms: {
+        "logic 1 has no operand 1": "while the status is unknown, no read has counted",
+    },
+    BuildTracker._hint_read_at: {"extreme 1 has no argument 1": PAST},
+    IdleWait.__init__: {f"assignment 1 has no target {number}": UNUSED for number in (2, 3, 4)},
+    retry.backoff: {"number 2 is one more": "every cap is reached before that"},
+}
+
+
+def believe_hints(on_event: Any, tracker: BuildTracker, event: Event, now: float) -> None:
+    if isinstance(event, StatusHint) and event.status is not None:
+        tracker.on_read(Build(event.build_id, event.status), now)
+    on_event(tracker, event, now)
+
+
+def end_with_an_unknown_status(next_action: Any, tracker: BuildTracker, now: float) -> Action:
+    if tracker.status == "warming-up":
+        return Done(Build("b", tracker.status))
+    action: Action = next_action(tracker, now)
+    return action
+
+
+def listen_for_no_time(next_action: Any, tracker: BuildTracker, now: float) -> Action:
+    action: Action = next_action(tracker, now)
+    return Listen(0.0) if isinstance(action, Listen) else action
+
+
+def never_read_after_a_failure(_: object, *__: object, **___: object) -> float:
+    return inf
+
+
+def read_rarely_while_connected(safety_interval: Any, tracker: BuildTracker) -> float:
+    seconds: float = safety_interval(tracker)
+    return 4 * seconds if seconds > 30.0 else seconds
+
+
+def take_every_status_for_the_known_one(
+    on_status: Any, wait: IdleWait, _: str, read_time: ReadTime
+) -> object:
+    return on_status(wait, "running", read_time)
+
+
+HAND_MADE = (
+    (BuildTracker, BuildTracker.on_event, believe_hints),
+    (BuildTracker, BuildTracker.next_action, end_with_an_unknown_status),
+    (BuildTracker, BuildTracker.next_action, listen_for_no_time),
+    (tracker, retry.backoff, never_read_after_a_failure),
+    (BuildTracker, BuildTracker._safety_interval, read_rarely_while_connected),
+    (IdleWait, IdleWait.on_status, take_every_status_for_the_known_one),
+)
 
 
 def test_a_wait_keeps_its_promises_whatever_happens() -> None:
-    """No order of builds, events, faults and pauses makes a wait lie, hang, spin or storm."""
-    run_state_machine_as_test(waiting(tracker), settings=SETTINGS)
+    """No order of builds, events, faults and pauses makes a wait err, hang, spin or storm."""
+    run_state_machine_as_test(RandomWait, settings=SETTINGS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
-def test_one_life_of_a_wait(scenario: Callable[[ModuleType], None]) -> None:
+def test_scenario(scenario: Callable[[], None]) -> None:
     """The wait keeps the promise that the scenario is named for."""
-    scenario(tracker)
+    scenario()
 
 
-@pytest.mark.parametrize("scenario", SLEEPING, ids=lambda scenario: str(scenario.__name__))
-def test_one_sleep_of_a_wait(scenario: Callable[[ModuleType, ModuleType], None]) -> None:
-    """A wait that sleeps as one of many keeps the promise that the scenario is named for."""
-    scenario(tracker, actions)
+def random_wait() -> None:
+    """Run the same random steps each time."""
+    run_state_machine_as_test(
+        RandomWait, settings=settings(SETTINGS, phases=[Phase.generate], derandomize=True)
+    )
 
 
-@pytest.mark.parametrize("mutant", mutants.WATCH, ids=lambda mutant: str(mutant.name))
-def test_a_mistake_in_the_watch_is_noticed(mutant: mutants.Mutant) -> None:
-    """With this mistake in it, the watch breaks a promise."""
-    notices(mutant.of(tracker), actions)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: str(function.__qualname__))
+def test_mutants_of_the_tracker_are_noticed(function: FunctionType) -> None:
+    """With any change of the tracker or of idle waits, a promise is broken."""
+    mutants.check(function, CHECKS, random_wait, EQUIVALENT)
 
 
-@pytest.mark.parametrize("mutant", mutants.SLEEP, ids=lambda mutant: str(mutant.name))
-def test_a_mistake_in_the_sleep_is_noticed(mutant: mutants.Mutant) -> None:
-    """With this mistake in its sleep, a wait breaks a promise."""
-    notices(tracker, mutant.of(actions))
-
-
-def notices(tracker: ModuleType, actions: ModuleType) -> None:
-    """Find the mistake in one of them."""
-    with pytest.raises(AssertionError):  # any of them may notice
-        for scenario in SCENARIOS:
-            scenario(tracker)
-        for sleeping in SLEEPING:
-            sleeping(tracker, actions)
-        run_state_machine_as_test(
-            waiting(tracker, actions),
-            settings=settings(SETTINGS, phases=[Phase.generate], derandomize=True),
-        )
+@pytest.mark.parametrize(
+    ("owner", "function", "wrapper"),
+    HAND_MADE,
+    ids=lambda value: getattr(value, "__qualname__", str(value)),
+)
+def test_hand_made_mutants_are_noticed(
+    owner: object, function: FunctionType, wrapper: Callable[..., object]
+) -> None:
+    """Likewise mistakes that are more than one changed expression."""
+    with mutants.wrapped(owner, function, wrapper):
+        assert any(map(mutants.is_noticed_by, CHECKS))

@@ -1,6 +1,4 @@
-"""Single lives of a wait, each of which the random machine meets too seldom."""
-
-# the name of a scenario is the promise
+"""Single lives of a wait that the random machine meets too rarely; each name is a promise."""
 
 from __future__ import annotations
 
@@ -13,158 +11,164 @@ from tests.waits.tracker_world import BUILD_ID, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
 
-def standing(module: ModuleType) -> World:
-    """Give a wait whose channel has stood for a while."""
-    world = World(module)
+def connected_wait() -> World:
+    """Return a wait whose channel has been connected for a while."""
+    world = World()
     world.run(1.0)
     world.join()
     world.run(60.0)
     return world
 
 
-def a_rumour_of_the_end_is_read_at_once(module: ModuleType) -> None:
-    world = standing(module)
-    world.move("complete")
+def an_unknown_status_does_not_end_the_wait() -> None:
+    world = connected_wait()
+    world.set_status("warming-up")
+    world.run(60.0)
+    assert world.end is None
+
+
+def a_hint_of_the_end_is_read_at_once() -> None:
+    world = connected_wait()
+    world.set_status("complete")
     world.run(2.0)
     assert world.end == "done"
 
 
-def a_lost_rumour_costs_the_backstop(module: ModuleType) -> None:
-    world = standing(module)
-    world.move("failed", ())
+def without_a_hint_the_safety_read_finds_the_end() -> None:
+    world = connected_wait()
+    world.set_status("failed", ())
     world.run(340.0)
     assert world.end == "done"
 
 
-def a_stale_read_after_a_rumour_is_soon_repeated(module: ModuleType) -> None:
-    world = standing(module)
-    world.lag = 3.0
-    world.move("complete")
+def a_stale_read_after_a_hint_is_soon_repeated() -> None:
+    world = connected_wait()
+    world.read_lag = 3.0
+    world.set_status("complete")
     world.run(10.0)
     assert world.end == "done"
 
 
-def a_join_that_is_handled_late_costs_a_poll_interval(module: ModuleType) -> None:
-    world = World(module)
+def a_join_that_is_processed_late_costs_a_poll_interval() -> None:
+    world = World()
     world.join(after=5.0)
     world.run(3.0)
-    world.move("complete")
+    world.set_status("complete")
     world.run(35.0)
     assert world.end == "done"
 
 
-def a_join_is_read_at_once(module: ModuleType) -> None:
-    world = World(module)
+def a_join_is_read_at_once() -> None:
+    world = World()
     world.join()
     world.run(0.5)
-    assert len(world.reported) == 1
+    assert len(world.statuses_read) == 1
 
 
-def a_loss_after_long_silence_is_read_at_once(module: ModuleType) -> None:
-    world = standing(module)
+def a_disconnect_after_long_silence_is_read_at_once() -> None:
+    world = connected_wait()
     world.run(60.0)
-    world.move("complete", ())
-    world.drop()
+    world.set_status("complete", ())
+    world.disconnect()
     world.run(1.0)
     assert world.end == "done"
 
 
-def a_lost_channel_is_replaced_by_polling(module: ModuleType) -> None:
-    world = standing(module)
-    world.drop()
+def a_disconnected_channel_is_replaced_by_polling() -> None:
+    world = connected_wait()
+    world.disconnect()
     world.run(60.0)
-    world.move("complete")
+    world.set_status("complete")
     world.run(34.0)
     assert world.end == "done"
 
 
-def a_stale_read_does_not_requeue(module: ModuleType) -> None:
-    world = World(module, live=False, queue_timeout=100.0)
-    world.move("running")
+def a_stale_read_does_not_put_a_build_back_into_the_queue() -> None:
+    world = World(uses_channel=False, queue_timeout=100.0)
+    world.set_status("running")
     world.run(60.0)
-    world.lag = 500.0
+    world.read_lag = 500.0
     world.run(100.0)
     assert world.end is None
 
 
-def a_429_that_asks_for_nothing_does_not_spin(module: ModuleType) -> None:
-    world = World(module)
-    world.outage = "429 now"
+def a_429_for_0_seconds_does_not_spin() -> None:
+    world = World()
+    world.outage = "429 for 0 s"
     world.run(30.0)
 
 
-def a_refused_token_ends_the_wait(module: ModuleType) -> None:
-    world = World(module)
+def a_refused_token_ends_the_wait() -> None:
+    world = World()
     world.outage = "401"
     world.run(4.0)
     assert world.end == "raised"
 
 
-def a_build_that_is_gone_ends_the_wait(module: ModuleType) -> None:
-    world = World(module)
+def a_build_that_does_not_exist_ends_the_wait() -> None:
+    world = World()
     world.outage = "404"
     world.run(100.0)
     assert world.end == "raised"
 
 
-def an_outage_without_end_ends_the_wait(module: ModuleType) -> None:
-    world = World(module)
+def an_outage_without_end_ends_the_wait() -> None:
+    world = World()
     world.outage = "500"
     world.run(3_700.0)
     assert world.end == "raised"
 
 
-def a_calm_hour_takes_few_reads(module: ModuleType) -> None:
-    world = standing(module)
-    before = len(world.reported)
+def a_connected_hour_without_events_takes_few_reads() -> None:
+    world = connected_wait()
+    before = len(world.statuses_read)
     world.run(3_600.0)
-    assert len(world.reported) - before <= 14
+    assert len(world.statuses_read) - before <= 14
 
 
-def an_hour_without_a_channel_takes_a_poll_each_interval(module: ModuleType) -> None:
-    world = World(module)
+def an_hour_without_a_channel_takes_a_poll_each_interval() -> None:
+    world = World()
     world.run(3_600.0)
-    assert 100 <= len(world.reported) <= 135
+    assert 100 <= len(world.statuses_read) <= 135
 
 
-def an_insistent_wait_polls_as_rarely_as_the_backstop(module: ModuleType) -> None:
-    world = World(module, socket_only=True)
-    world.drop()
+def a_socket_only_wait_polls_as_rarely_as_safety_reads() -> None:
+    world = World(socket_only=True)
+    world.disconnect()
     world.run(3_600.0)
-    assert len(world.reported) <= 15
+    assert len(world.statuses_read) <= 15
 
 
-def a_storm_of_rumours_reads_once_a_second(module: ModuleType) -> None:
-    world = standing(module)
-    before = len(world.reported)
+def a_storm_of_hints_reads_once_a_second() -> None:
+    world = connected_wait()
+    before = len(world.statuses_read)
     for tenth in range(600):
         world.deliver(StatusHint(BUILD_ID, Status("made-up")), tenth / 10)
         world.deliver(StatusHint(BUILD_ID, Status("complete")), tenth / 10)
     world.run(60.0)
-    assert len(world.reported) - before <= 63
+    assert len(world.statuses_read) - before <= 63
 
 
-def a_false_end_fades(module: ModuleType) -> None:
-    world = standing(module)
-    before = len(world.reported)
+def a_false_hint_of_the_end_causes_few_reads() -> None:
+    world = connected_wait()
+    before = len(world.statuses_read)
     world.deliver(StatusHint(BUILD_ID, Status("complete")))
     world.run(3_600.0)
-    assert len(world.reported) - before <= 24
+    assert len(world.statuses_read) - before <= 24
 
 
-def joins_without_end_read_once_a_second(module: ModuleType) -> None:
-    world = World(module)
+def endless_joins_read_once_a_second() -> None:
+    world = World()
     for tenth in range(600):
         world.deliver(Joined(), tenth / 10)
     world.run(60.0)
-    assert len(world.reported) <= 63
+    assert len(world.statuses_read) <= 63
 
 
-def a_429_is_heeded_whatever_is_heard(module: ModuleType) -> None:
-    world = World(module)
+def a_429_delays_reads_whatever_events_arrive() -> None:
+    world = World()
     world.outage = "429"
     world.run(4.0)
     world.join()
@@ -174,186 +178,183 @@ def a_429_is_heeded_whatever_is_heard(module: ModuleType) -> None:
     assert len(world.reads) <= 1
 
 
-def a_deadline_ends_the_wait(module: ModuleType) -> None:
-    for world in (World(module, timeout=8.0), World(module, queue_timeout=20.0)):
+def a_deadline_ends_the_wait() -> None:
+    for world in (World(timeout=8.0), World(queue_timeout=20.0)):
         world.run(21.0)
         assert world.end == "expired"
 
 
-def an_answer_that_an_event_outran_settles_nothing(module: ModuleType) -> None:
-    world = World(module, gathered=True)
+def a_read_from_before_an_event_does_not_count() -> None:
+    world = World(reads_later=True)
     world.join()
     world.run(0.1)
-    world.move("running")
+    world.set_status("running")
     world.run(3.0)
-    assert world.reported[-1] == "running"
+    assert world.statuses_read[-1] == "running"
 
 
-def a_read_that_was_asked_for_is_not_asked_for_again(module: ModuleType) -> None:
-    world = World(module, gathered=True)
+def a_requested_read_is_not_requested_again() -> None:
+    world = World(reads_later=True)
     world.run(20.0)
-    assert len(world.reported) == 1
+    assert len(world.statuses_read) == 1
 
 
-def asleep(watch: ModuleType, sleep: ModuleType, **wishes: Any) -> World:
-    """Give a wait that polls, as one of many, and has been read once."""
-    world = World(watch, sleep=sleep, live=False, **wishes)
+def idle_wait(**parameters: Any) -> World:
+    """Return a wait that polls, as one of many, and has read its build once."""
+    world = World(idles=True, uses_channel=False, **parameters)
     world.run(1.0)
     return world
 
 
-def listed(world: World, times: int, pause: float = 5.0) -> None:
-    """Let others cause lists that show the build."""
+def read_lists(world: World, times: int, pause: float = 5.0) -> None:
+    """Let other waits read lists that show the build."""
     for _ in range(times):
-        world.is_listed(0.1)
+        world.read_list(0.1)
         world.run(pause)
 
 
-def lists_put_polls_off(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
+def lists_delay_polls() -> None:
+    world = idle_wait()
     for number in range(10):
-        listed(world, 10)
+        read_lists(world, 10)
         world.deliver(LogEvent(BUILD_ID, LogLine(f"line {number}")))
     assert len(world.reads) <= 1
     world.run(20.0)
-    world.move("complete")
+    world.set_status("complete")
     world.run(10.0)
     assert world.end == "done"
 
 
-def a_list_that_shows_an_end_wakes_the_wait(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
-    world.move("complete")
-    listed(world, 1, pause=1.0)
+def a_list_that_shows_an_end_wakes_the_wait() -> None:
+    world = idle_wait()
+    world.set_status("complete")
+    read_lists(world, 1, pause=1.0)
     assert world.end == "done"
 
 
-def a_list_that_shows_a_start_is_told(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep, queue_timeout=50.0)
-    world.move("running")
-    listed(world, 30)
+def a_list_that_shows_a_start_reaches_the_tracker() -> None:
+    world = idle_wait(queue_timeout=50.0)
+    world.set_status("running")
+    read_lists(world, 30)
     assert world.end is None
 
 
-def deadlines_are_kept_in_sleep(watch: ModuleType, sleep: ModuleType) -> None:
-    for wishes in ({"timeout": 50.0}, {"queue_timeout": 50.0}):
-        world = asleep(watch, sleep, **wishes)
-        listed(world, 11)
+def deadlines_hold_while_idle() -> None:
+    for parameters in ({"timeout": 50.0}, {"queue_timeout": 50.0}):
+        world = idle_wait(**parameters)
+        read_lists(world, 11)
         assert world.end == "expired"
 
 
-def a_rumour_wakes_a_sleeper(watch: ModuleType, sleep: ModuleType) -> None:
-    world = World(watch, sleep=sleep)
+def a_hint_wakes_an_idle_wait() -> None:
+    world = World(idles=True)
     world.join()
     world.run(10.0)
-    listed(world, 20)
-    world.move("complete")
+    read_lists(world, 20)
+    world.set_status("complete")
     world.run(2.0)
     assert world.end == "done"
 
 
-def a_list_from_before_a_rumour_does_not_count(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
+def a_list_from_before_a_hint_does_not_count() -> None:
+    world = idle_wait()
     world.run(19.0)
-    world.is_listed(10.0)
+    world.read_list(10.0)
     world.run(0.5)
     world.deliver(StatusHint(BUILD_ID, Status("made-up")))
     world.run(1.0)
-    world.move("complete", ())
+    world.set_status("complete", ())
     world.run(40.0)
     assert world.end == "done"
 
 
-def trouble_does_not_make_the_polls_rarer(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
-    world.once.extend(["500"] * 20)
-    while world.once:
+def failures_do_not_make_polls_rarer() -> None:
+    world = idle_wait()
+    world.next_faults.extend(["500"] * 20)
+    while world.next_faults:
         world.run(1.0)
-    listed(world, 1)
-    world.move("complete")
+    read_lists(world, 1)
+    world.set_status("complete")
     world.run(35.0)
     assert world.end == "done"
 
 
-def a_list_puts_a_poll_off_by_no_more_than_an_interval(
-    watch: ModuleType, sleep: ModuleType
-) -> None:
-    world = asleep(watch, sleep)
-    listed(world, 1)
-    world.move("complete", ())
+def a_list_delays_a_poll_by_one_interval_at_most() -> None:
+    world = idle_wait()
+    read_lists(world, 1)
+    world.set_status("complete", ())
     world.run(35.0)
     assert world.end == "done"
 
 
-def what_a_sleeper_saw_is_learnt_once(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
-    listed(world, 3)
+def a_skipped_read_reaches_the_tracker_once() -> None:
+    world = idle_wait()
+    read_lists(world, 3)
     for second in range(120):
         world.deliver(StatusHint(BUILD_ID, Status("made-up")), second / 2)
     world.run(60.0)
-    assert len(world.reported) <= 70
+    assert len(world.statuses_read) <= 70
 
 
-def a_refusal_puts_one_read_off_and_not_the_next(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep, socket_only=True)
-    world.once.append("429")
+def a_429_delays_one_read_and_not_the_next() -> None:
+    world = idle_wait(socket_only=True)
+    world.next_faults.append("429")
     world.deliver(StatusHint(BUILD_ID, Status("complete")))
     world.run(2.0)
     world.join()
     for _ in range(4):
-        world.is_listed(0.25)
+        world.read_list(0.25)
         world.run(5.0)
-    world.move("complete", ())
+    world.set_status("complete", ())
     world.run(40.0)
     assert world.end == "done"
 
 
-def lists_do_not_put_a_read_off_again_and_again(watch: ModuleType, sleep: ModuleType) -> None:
-    world = asleep(watch, sleep)
-    listed(world, 1)
+def lists_do_not_delay_a_read_repeatedly() -> None:
+    world = idle_wait()
+    read_lists(world, 1)
     for nth in range(40):
         world.deliver(StatusHint(BUILD_ID, Status("complete")), nth / 10)
     world.run(0.1)
     for _ in range(8):
-        world.is_listed(0.25)
+        world.read_list(0.25)
         world.run(0.5)
     assert len(world.reads) >= 3
 
 
-SLEEPING: tuple[Callable[[ModuleType, ModuleType], None], ...] = (
-    lists_put_polls_off,
-    a_list_that_shows_an_end_wakes_the_wait,
-    a_list_that_shows_a_start_is_told,
-    deadlines_are_kept_in_sleep,
-    a_rumour_wakes_a_sleeper,
-    a_list_from_before_a_rumour_does_not_count,
-    trouble_does_not_make_the_polls_rarer,
-    a_list_puts_a_poll_off_by_no_more_than_an_interval,
-    what_a_sleeper_saw_is_learnt_once,
-    a_refusal_puts_one_read_off_and_not_the_next,
-    lists_do_not_put_a_read_off_again_and_again,
-)
-SCENARIOS: tuple[Callable[[ModuleType], None], ...] = (
-    a_rumour_of_the_end_is_read_at_once,
-    a_lost_rumour_costs_the_backstop,
-    a_stale_read_after_a_rumour_is_soon_repeated,
-    a_join_that_is_handled_late_costs_a_poll_interval,
+SCENARIOS: tuple[Callable[[], None], ...] = (
+    an_unknown_status_does_not_end_the_wait,
+    a_hint_of_the_end_is_read_at_once,
+    without_a_hint_the_safety_read_finds_the_end,
+    a_stale_read_after_a_hint_is_soon_repeated,
+    a_join_that_is_processed_late_costs_a_poll_interval,
     a_join_is_read_at_once,
-    a_loss_after_long_silence_is_read_at_once,
-    a_lost_channel_is_replaced_by_polling,
-    a_stale_read_does_not_requeue,
-    a_429_that_asks_for_nothing_does_not_spin,
+    a_disconnect_after_long_silence_is_read_at_once,
+    a_disconnected_channel_is_replaced_by_polling,
+    a_stale_read_does_not_put_a_build_back_into_the_queue,
+    a_429_for_0_seconds_does_not_spin,
     a_refused_token_ends_the_wait,
-    a_build_that_is_gone_ends_the_wait,
+    a_build_that_does_not_exist_ends_the_wait,
     an_outage_without_end_ends_the_wait,
-    a_calm_hour_takes_few_reads,
+    a_connected_hour_without_events_takes_few_reads,
     an_hour_without_a_channel_takes_a_poll_each_interval,
-    an_insistent_wait_polls_as_rarely_as_the_backstop,
-    a_storm_of_rumours_reads_once_a_second,
-    a_false_end_fades,
-    joins_without_end_read_once_a_second,
-    a_429_is_heeded_whatever_is_heard,
+    a_socket_only_wait_polls_as_rarely_as_safety_reads,
+    a_storm_of_hints_reads_once_a_second,
+    a_false_hint_of_the_end_causes_few_reads,
+    endless_joins_read_once_a_second,
+    a_429_delays_reads_whatever_events_arrive,
     a_deadline_ends_the_wait,
-    an_answer_that_an_event_outran_settles_nothing,
-    a_read_that_was_asked_for_is_not_asked_for_again,
+    a_read_from_before_an_event_does_not_count,
+    a_requested_read_is_not_requested_again,
+    lists_delay_polls,
+    a_list_that_shows_an_end_wakes_the_wait,
+    a_list_that_shows_a_start_reaches_the_tracker,
+    deadlines_hold_while_idle,
+    a_hint_wakes_an_idle_wait,
+    a_list_from_before_a_hint_does_not_count,
+    failures_do_not_make_polls_rarer,
+    a_list_delays_a_poll_by_one_interval_at_most,
+    a_skipped_read_reaches_the_tracker_once,
+    a_429_delays_one_read_and_not_the_next,
+    lists_do_not_delay_a_read_repeatedly,
 )

@@ -1,1 +1,1 @@
-"""Where an artifact can go: a file, a directory that it is unpacked into, an object store."""
+"""Destinations of a download: a local file, an unpacked directory, an object store."""

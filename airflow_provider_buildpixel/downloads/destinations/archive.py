@@ -1,4 +1,4 @@
-"""Unpacks a gzip tarball while it comes in, safely, into a directory that appears as a whole."""
+"""Unpacks a gzip tarball while it is downloaded, into a directory that appears as a whole."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from airflow_provider_buildpixel.api.errors import (
     InvalidRequest,
     UnexpectedAnswer,
 )
-from airflow_provider_buildpixel.api.text import KIB, MIB, shown
+from airflow_provider_buildpixel.api.text import KIB, MIB, safe_text
 from airflow_provider_buildpixel.downloads.destinations.archive_guard import (
     MAX_EXTENSIONS,
     MAX_GLOBALS,
     MAX_HEADER,
     ArchiveGuard,
     ArchiveMember,
-    limit_for,
     member_refused,
+    unpacked_limit,
 )
 from airflow_provider_buildpixel.downloads.destinations.local import (
-    check_free_space,
     lock_file,
+    require_free_space,
     sync_directory,
 )
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 
 INPUT_SIZE = 64 * KIB
-"""Compressed bytes given to zlib at a time: what it leaves over is copied each time."""
+"""Compressed bytes passed to zlib at a time: it copies what it does not consume."""
 
-GZIP = 16 + zlib.MAX_WBITS
-EXTENSIONS = {
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+EXTENSION_TYPES = {
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -63,23 +63,23 @@ MEMBER_ERRORS = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP),
     *(errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTEMPTY),
 )
-"""What a file system says of names and kinds that do not go together, rather than of itself."""
+"""Errors caused by the names and kinds of the members, rather than by the file system's state."""
 
 
 class BoundedEntry(tarfile.TarInfo):
-    """A header, refused before ``tarfile`` reads something endless into memory for it."""
+    """A header that is refused before ``tarfile`` reads unlimited data into memory for it."""
 
     extensions = 0
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        """Read what comes after a header, unless it is refused.
+        """Read what follows a header, unless it is refused.
 
-        ``tarfile`` names this as the place for subclasses. Newer Pythons, such as 3.14.10, do not
-        call its public ``frombuf`` any more.
+        ``tarfile`` documents this method as the one to override. Newer Pythons, such as 3.14.10, no
+        longer call its public ``frombuf``.
         """
         kind = type(self)
-        kind.extensions = kind.extensions + 1 if self.type in EXTENSIONS else 0
-        if self.type in EXTENSIONS and self.size > MAX_HEADER:
+        kind.extensions = kind.extensions + 1 if self.type in EXTENSION_TYPES else 0
+        if self.type in EXTENSION_TYPES and self.size > MAX_HEADER:
             raise member_refused(self.name, f"has a header of {self.size} bytes")
         if kind.extensions > MAX_EXTENSIONS:
             raise member_refused(self.name, f"has more than {MAX_EXTENSIONS} extended headers")
@@ -90,113 +90,117 @@ class BoundedEntry(tarfile.TarInfo):
 
 
 class GzipReader:
-    """What comes out of a gzip file of one or more members, as a file to read from."""
+    """A file-like reader of the decompressed data of a gzip file with one or more members.
 
-    def __init__(self, views: Iterator[memoryview], expanded: Callable[[int], None]) -> None:
-        self._pieces = self._cut(views)
-        self._expanded = expanded
-        self._zlib = zlib.decompressobj(GZIP)
+    :param on_unpacked: receives the number of decompressed bytes so far.
+    """
+
+    def __init__(self, views: Iterator[memoryview], on_unpacked: Callable[[int], None]) -> None:
+        self._chunks = self._split(views)
+        self._on_unpacked = on_unpacked
+        self._zlib = zlib.decompressobj(GZIP_WINDOW)
         self._input: Any = b""
-        self._count = 0
-        self._begun = False
+        self._unpacked = 0
+        self._in_member = False
 
     @staticmethod
-    def _cut(views: Iterator[memoryview]) -> Iterator[memoryview]:
+    def _split(views: Iterator[memoryview]) -> Iterator[memoryview]:
         for view in views:
-            for at in range(0, len(view), INPUT_SIZE):
-                yield view[at : at + INPUT_SIZE]
+            for offset in range(0, len(view), INPUT_SIZE):
+                yield view[offset : offset + INPUT_SIZE]
 
     def read(self, size: int) -> bytes:
-        """Give some bytes, at most so many; none at the end."""
-        while self._fill():
+        """Return at most ``size`` bytes; none at the end."""
+        while self._has_input():
             data = self._zlib.decompress(self._input, size)
-            self._begun = True
+            self._in_member = True
             self._input = self._zlib.unconsumed_tail
             if self._zlib.eof:
-                self._next_member()
+                self._end_member()
             if data:
-                self._count += len(data)
-                self._expanded(self._count)
+                self._unpacked += len(data)
+                self._on_unpacked(self._unpacked)
                 return data
         return b""
 
-    def _next_member(self) -> None:
-        self._input, self._zlib = self._zlib.unused_data, zlib.decompressobj(GZIP)
-        self._begun = False
+    def _end_member(self) -> None:
+        self._input, self._zlib = self._zlib.unused_data, zlib.decompressobj(GZIP_WINDOW)
+        self._in_member = False
 
-    def _fill(self) -> bool:
-        """Make sure that there is input; between two members zeros are padding."""
+    def _has_input(self) -> bool:
+        """Whether there is input, read now if needed; zeros between two members are padding."""
         while True:
-            if not self._begun:
-                self._input = bytes(self._input).lstrip(b"\0") if self._count else self._input
+            if not self._in_member and self._unpacked:
+                self._input = bytes(self._input).lstrip(b"\0")
             if len(self._input):
                 return True
-            piece = next(self._pieces, None)
-            if piece is None:
-                return self._ended()
-            self._input = piece
-
-    def _ended(self) -> bool:
-        if self._begun:
-            raise EOFError("the archive ends in the middle")
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._input = chunk
+        if self._in_member:
+            raise EOFError("the archive is truncated")
         return False
 
     def drain(self) -> None:
-        """Let the rest pass by, without looking at it."""
-        for _ in self._pieces:
+        """Read the rest of the input without decompressing it."""
+        for _ in self._chunks:
             pass
 
 
 class ExtractedDirectory:
-    """A directory, unpacked beside its place and moved there when all of it has been verified.
+    """A directory, unpacked beside its final path and moved there once it has been verified.
 
     :param path: absolute.
-    :param expansion: how many times its size an archive may unpack to.
-    :param checksum_decides: whether the checksum will tell if the archive is damaged; then the damage is
-        reported after it.
+    :param max_expansion: how many times its size an archive may unpack to.
+    :param checksum_decides: whether the checksum is compared; a damaged archive is then reported
+        only if the checksum is right.
     """
 
-    def __init__(self, path: Path, *, expansion: float, checksum_decides: bool) -> None:
+    def __init__(self, path: Path, *, max_expansion: float, checksum_decides: bool) -> None:
         self.path, self.name = path, str(path)
         self.etag: str | None = None
-        self._expansion, self._checksum_decides = expansion, checksum_decides
-        self._work = path.with_name(f".{path.name}.unpacking")
-        self._old = path.with_name(f".{path.name}.replaced")
+        self._max_expansion, self._checksum_decides = max_expansion, checksum_decides
+        self._staging = path.with_name(f".{path.name}.unpacking")
+        self._replaced = path.with_name(f".{path.name}.replaced")
         self._descriptor = -1
         self._limit = float("inf")
         self._damage: UnexpectedAnswer | None = None
 
-    def present(self) -> int | None:
-        """Tell whether there is something already; an empty directory is nothing."""
+    def existing_size(self) -> int | None:
+        """Return -1 if something exists, as no size can be compared; None if nothing does.
+
+        An empty directory counts as nothing.
+        """
         if self.path.is_dir():
             return -1 if any(self.path.iterdir()) else None
         return -1 if self.path.exists() else None
 
-    def content(self) -> Iterator[memoryview]:
-        """Give nothing: a directory does not tell which archive it came from."""
+    def read_existing(self) -> Iterator[memoryview]:
+        """Yield nothing: the archive that a directory came from is not stored."""
         return iter(())
 
-    def begin(self, expected: ExpectedArtifact) -> int:
-        """Make an empty directory to unpack into."""
+    def open(self, expected: ExpectedArtifact) -> int:
+        """Create an empty directory to unpack into; return 0."""
         if not hasattr(tarfile, "data_filter"):
             raise InvalidRequest(
                 "extract needs a Python whose tarfile has filters: 3.11.4 or newer"
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._work.mkdir(exist_ok=True)
+        self._staging.mkdir(exist_ok=True)
         if self._descriptor < 0:
-            self._descriptor = self._opened()
-        for left_over in self._work.iterdir():
-            _remove(left_over)
+            self._descriptor = self._open_locked()
+        for leftover in self._staging.iterdir():
+            _remove(leftover)
         if expected.size is not None:
-            self.reserve(expected.size)
-        known = expected.size is not None and expected.md5 is not None
-        self._checksum_decides = self._checksum_decides and known
-        self._limit = limit_for(expected.size, self._expansion)
+            self.check_free_space(expected.size)
+        announced = expected.size is not None and expected.md5 is not None
+        self._checksum_decides = self._checksum_decides and announced
+        self._limit = unpacked_limit(expected.size, self._max_expansion)
         return 0
 
-    def _opened(self) -> int:
-        descriptor = os.open(self._work, os.O_RDONLY | os.O_CLOEXEC)
+    def _open_locked(self) -> int:
+        descriptor = os.open(self._staging, os.O_RDONLY | os.O_CLOEXEC)
         try:
             lock_file(descriptor, self.name)
         except BuildPixelError:
@@ -204,64 +208,64 @@ class ExtractedDirectory:
             raise
         return descriptor
 
-    def reserve(self, needed: int) -> None:
-        """Check the room for the archive as it is packed: the least that it can need."""
-        check_free_space(self.path.parent, needed)
+    def check_free_space(self, needed: int) -> None:
+        """Check that the disk has room for the compressed archive, the least that it can need."""
+        require_free_space(self.path.parent, needed)
 
-    def left(self) -> Iterator[memoryview]:
-        """Give nothing: unpacking is not continued by a later try."""
+    def read_partial(self) -> Iterator[memoryview]:
+        """Yield nothing: a later try does not continue unpacking."""
         return iter(())
 
-    def note(self, expected: ExpectedArtifact, etag: str | None) -> None:
-        """Write nothing down: unpacking is not continued by a later try."""
+    def save_progress(self, expected: ExpectedArtifact, etag: str | None) -> None:
+        """Store nothing: a later try does not continue unpacking."""
 
-    def consume(self, views: Iterator[memoryview]) -> None:
-        """Unpack."""
+    def write(self, views: Iterator[memoryview]) -> None:
+        """Unpack the archive."""
         guard = ArchiveGuard(self._limit)
-        source = GzipReader(views, guard.expanded)
+        source = GzipReader(views, guard.check_unpacked_size)
         try:
             self._unpack(source, guard)
         except (zlib.error, EOFError, tarfile.ReadError) as error:
             self._damage = UnexpectedAnswer(
-                f"the artifact is no intact gzip tarball: {shown(str(error))}"
+                f"the artifact is not an intact gzip tarball: {safe_text(str(error))}"
             )
             if not self._checksum_decides:
                 raise self._damage from None
         except (tarfile.TarError, ValueError, ArithmeticError, RecursionError) as error:
-            raise UnexpectedAnswer(f"the artifact is refused: {shown(str(error))}") from None
+            raise UnexpectedAnswer(f"the artifact is refused: {safe_text(str(error))}") from None
         except OSError as error:
             if error.errno not in MEMBER_ERRORS:
                 raise
-            why = f"{type(error).__name__}: its members do not go together"
-            raise UnexpectedAnswer(f"the artifact is refused: {why}") from None
+            reason = f"{type(error).__name__}: the names of its members conflict or are unusable"
+            raise UnexpectedAnswer(f"the artifact is refused: {reason}") from None
         source.drain()
 
     def _unpack(self, source: GzipReader, guard: ArchiveGuard) -> None:
-        stream: Any = source  # all that tarfile asks of a file to read from in order is read()
-        counting = type("Entry", (BoundedEntry,), {})  # its count is this archive's
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=MIB, tarinfo=counting) as tar:
+        stream: Any = source  # tarfile uses only read() of a file that it reads in order
+        entry_class = type("Entry", (BoundedEntry,), {})  # its counter is this archive's
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=MIB, tarinfo=entry_class) as tar:
             while (entry := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them
                 if len(tar.pax_headers) > MAX_GLOBALS:
-                    raise member_refused(entry.name, "comes after too many global headers")
-                guard.admit(_member(entry))
-                tar.extract(entry, self._work, filter="data")
+                    raise member_refused(entry.name, "follows too many global headers")
+                guard.check_member(_member(entry))
+                tar.extract(entry, self._staging, filter="data")
 
     def commit(self) -> None:
-        """Put the directory in its place; what was there is moved away first and then deleted."""
+        """Move the directory to its final path; an existing one is moved away, then deleted."""
         if self._damage is not None:
             raise self._damage
-        _remove(self._old)
+        _remove(self._replaced)
         with contextlib.suppress(FileNotFoundError):
-            self.path.rename(self._old)
-        self._work.rename(self.path)
+            self.path.rename(self._replaced)
+        self._staging.rename(self.path)
         sync_directory(self.path.parent)
-        _remove(self._old)
+        _remove(self._replaced)
 
     def discard(self) -> None:
         """Delete what was unpacked."""
         if self._descriptor >= 0:
-            _remove(self._work)
+            _remove(self._staging)
 
     def close(self) -> None:
         """Delete what was not committed."""

@@ -1,4 +1,4 @@
-"""An object in a store as the place where an artifact goes."""
+"""An object in an object store as destination."""
 
 from __future__ import annotations
 
@@ -23,27 +23,31 @@ ATOMIC_PROTOCOLS = frozenset(
 MAX_PARTS = 9_000
 """Parts of one upload; S3 refuses more than 10,000."""
 
+MIN_PART_SIZE = 8 * MIB
+ASSUMED_SIZE = 100 * 1024 * MIB
+"""Bytes assumed for an artifact whose size is not announced."""
+
 
 class ObjectUpload:
-    """An object of any store that fsspec knows, uploaded in parts without a copy on this disk.
+    """An object of any store that fsspec supports, uploaded in parts without a local copy.
 
     :param filesystem: fsspec's, with the store's credentials.
     :param path: as the file system spells it.
-    :param name: for people.
+    :param name: for messages.
     """
 
     def __init__(self, filesystem: Any, path: str, name: str) -> None:
         self.name = name
         self.etag: str | None = None
         self._filesystem, self._path = filesystem, path
-        spelt = filesystem.protocol
-        protocols = {spelt} if isinstance(spelt, str) else set(spelt)
-        self._written = path if protocols & ATOMIC_PROTOCOLS else f"{path}.part"
-        self._handle: Any = None
-        self._block = 8 * MIB
+        protocol = filesystem.protocol
+        protocols = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._upload_path = path if protocols & ATOMIC_PROTOCOLS else f"{path}.part"
+        self._upload: Any = None
+        self._part_size = MIN_PART_SIZE
 
-    def present(self) -> int | None:
-        """Give the size of the object that is there already."""
+    def existing_size(self) -> int | None:
+        """Return the size of the existing object in bytes, None if there is none."""
         self._filesystem.invalidate_cache()
         try:
             found = self._filesystem.info(self._path)
@@ -53,54 +57,54 @@ class ObjectUpload:
             raise InvalidRequest(f"{self.name} is a directory: name an object in it")
         return int(found.get("size") or 0)
 
-    def content(self) -> Iterator[memoryview]:
-        """Give the bytes of the object that is there already."""
+    def read_existing(self) -> Iterator[memoryview]:
+        """Yield the bytes of the existing object."""
         with self._filesystem.open(
             self._path, "rb", block_size=8 * MIB, cache_type="readahead"
         ) as file:
             yield from read_views(file.readinto)
 
-    def begin(self, expected: ExpectedArtifact) -> int:
-        """Choose parts so large that their number suffices; nothing can be continued."""
-        needed = (expected.size or 100 * 1024 * MIB) // MAX_PARTS
-        self._block = max(8 * MIB, -(-needed // MIB) * MIB)
+    def open(self, expected: ExpectedArtifact) -> int:
+        """Choose parts large enough for the most parts of an upload; return 0."""
+        needed = (expected.size or ASSUMED_SIZE) // MAX_PARTS
+        self._part_size = max(MIN_PART_SIZE, -(-needed // MIB) * MIB)
         return 0
 
-    def reserve(self, needed: int) -> None:
-        """Trust the store to have room."""
+    def check_free_space(self, needed: int) -> None:
+        """Do nothing: an object store has no limit to check."""
 
-    def left(self) -> Iterator[memoryview]:
-        """Give nothing: an upload is not continued."""
+    def read_partial(self) -> Iterator[memoryview]:
+        """Yield nothing: a later try does not continue an upload."""
         return iter(())
 
-    def note(self, expected: ExpectedArtifact, etag: str | None) -> None:
-        """Write nothing down: an upload is not continued."""
+    def save_progress(self, expected: ExpectedArtifact, etag: str | None) -> None:
+        """Store nothing: a later try does not continue an upload."""
 
-    def consume(self, views: Iterator[memoryview]) -> None:
-        """Upload; the object appears with the commit."""
-        self._handle = self._filesystem.open(self._written, "wb", block_size=self._block)
+    def write(self, views: Iterator[memoryview]) -> None:
+        """Upload in parts; the object appears with the commit."""
+        self._upload = self._filesystem.open(self._upload_path, "wb", block_size=self._part_size)
         for view in views:
-            self._handle.write(view)
+            self._upload.write(view)
 
     def commit(self) -> None:
-        """Upload the last part and let the object appear."""
-        self._handle.close()
-        if self._written != self._path:
-            self._filesystem.mv(self._written, self._path)
-        self._handle = None
+        """Upload the last part, which makes the object appear."""
+        self._upload.close()
+        if self._upload_path != self._path:
+            self._filesystem.mv(self._upload_path, self._path)
+        self._upload = None
 
     def discard(self) -> None:
         """Abort the upload; its parts are deleted."""
-        handle, self._handle = self._handle, None
-        if handle is None:
+        upload, self._upload = self._upload, None
+        if upload is None:
             return
-        if hasattr(handle, "discard") and self._written == self._path:
-            handle.closed = True  # else its finaliser would upload the rest
-            handle.discard()
+        if hasattr(upload, "discard") and self._upload_path == self._path:
+            upload.closed = True  # else its finaliser would upload the rest
+            upload.discard()
             return
-        handle.close()
+        upload.close()
         with contextlib.suppress(FileNotFoundError):
-            self._filesystem.rm(self._written)
+            self._filesystem.rm(self._upload_path)
 
     def close(self) -> None:
         """Abort what was not committed."""

@@ -1,24 +1,36 @@
-// The page of a build: in the tab of a task instance, and by itself.
+// The page of a build: in the tab of a task instance, and as a page of its own.
 
 import { history, Phases, timeline } from "./charts.js";
-import { alone, ask, duration, el, follow, here, moment, pill, root, show, source } from "./common.js";
+import {
+  dataUrl,
+  el,
+  formatDuration,
+  formatTimeShort,
+  isTopLevel,
+  pagePath,
+  pill,
+  poll,
+  request,
+  root,
+  setContent,
+} from "./common.js";
 import { Log } from "./log.js";
 
-const CODE = new Set(["Commit", "Changelist", "Build"]);
-const SHORT = { Commit: (value) => value.slice(0, 12), "Queued at": moment, "Finished at": moment };
+const MONOSPACE = new Set(["Commit", "Changelist", "Build"]);
+const FORMATS = { Commit: (value) => value.slice(0, 12), "Queued at": formatTimeShort, "Finished at": formatTimeShort };
 
 const main = document.getElementById("page");
 const phases = new Phases();
 const log = new Log();
 const parts = {
-  ways: el("nav", { class: "ways" }),
+  links: el("nav", { class: "links" }),
   status: el("span", { role: "status" }),
   title: el("h1", {}),
-  clock: el("span", { class: "clock" }),
+  elapsed: el("span", { class: "elapsed" }),
   message: el("p", { class: "message" }),
   actions: el("div", { class: "actions" }),
   notice: el("p", { class: "notice", role: "status", hidden: true }),
-  newer: el("p", { class: "notice gone", hidden: true }),
+  newer: el("p", { class: "notice neutral", hidden: true }),
   failure: el("section", { class: "card failure", hidden: true, "aria-label": "Why it failed" }),
   phases: el("div", {}),
   facts: el("dl", {}),
@@ -30,7 +42,7 @@ const build = el(
   el(
     "header",
     {},
-    el("div", { class: "what" }, parts.status, parts.title, parts.clock),
+    el("div", { class: "headline" }, parts.status, parts.title, parts.elapsed),
     parts.actions,
     parts.message,
   ),
@@ -51,105 +63,108 @@ const build = el(
 );
 
 let shown = null;
-let clock = { seconds: null, since: 0, runs: false };
+let elapsed = { seconds: null, measuredAt: 0, running: false };
 
-function ways() {
+function showLinks() {
   const query = new URLSearchParams(location.search);
-  const place = ["dag_id", "run_id", "task_id"].map((name) => query.get(name));
-  const links = here === "task" ? [] : [el("a", { href: new URL("builds", root).href }, "All builds")];
-  if (alone && place.every(Boolean)) {
-    const [dag, run, task] = place.map(encodeURIComponent);
+  const ids = ["dag_id", "run_id", "task_id"].map((name) => query.get(name));
+  const links = pagePath === "task" ? [] : [el("a", { href: new URL("builds", root).href }, "All builds")];
+  if (isTopLevel && ids.every(Boolean)) {
+    const [dag, run, task] = ids.map(encodeURIComponent);
     const index = /^\d+$/.test(query.get("map_index") ?? "") ? `/mapped/${query.get("map_index")}` : "";
-    const address = new URL(`../dags/${dag}/runs/${run}/tasks/${task}${index}`, root);
-    links.push(el("a", { href: address.href }, `Task ${query.get("task_id")} in Airflow`));
+    const url = new URL(`../dags/${dag}/runs/${run}/tasks/${task}${index}`, root);
+    links.push(el("a", { href: url.href }, `Task ${query.get("task_id")} in Airflow`));
   }
-  show(parts.ways, ...links);
+  setContent(parts.links, ...links);
 }
 
-function take(told) {
+function update(data) {
   main.removeAttribute("aria-busy");
-  if (told.kind === "build") showBuild(told);
-  else if (shown === null || told.kind === "none") showMessage(told);
-  else say(`${told.message} What is shown may be out of date.`);
+  if (data.kind === "build") showBuild(data);
+  else if (shown === null || data.kind === "unavailable") showMessage(data);
+  else showNotice(`${data.message} The page may be out of date.`);
 }
 
-function say(text) {
+function showNotice(text) {
   parts.notice.hidden = !text;
   parts.notice.textContent = text;
 }
 
-function showMessage(told) {
+function showMessage(data) {
   shown = null;
-  const waits = told.kind === "waiting" ? el("i", { class: "spinner", "aria-hidden": "true" }) : null;
-  const trouble = told.kind === "trouble" ? "BuildPixel could not be asked. " : "";
-  main.replaceChildren(parts.ways, el("p", { class: "empty", role: "status" }, waits, trouble, told.message));
+  const spinner = data.kind === "waiting" ? el("i", { class: "spinner", "aria-hidden": "true" }) : null;
+  const prefix = data.kind === "error" ? "The build could not be read from BuildPixel. " : "";
+  main.replaceChildren(parts.links, el("p", { class: "empty", role: "status" }, spinner, prefix, data.message));
 }
 
-function showBuild(told) {
-  if (shown === null) main.replaceChildren(parts.ways, parts.notice, build);
-  if (shown === null || shown.id !== told.id) document.title = `${told.title} · BuildPixel`;
-  shown = told;
-  say("");
-  show(parts.status, pill(told.status, told.tone));
-  show(parts.title, told.title);
-  show(parts.message, told.message);
-  clock = { seconds: told.seconds, since: performance.now(), runs: told.again !== null };
-  tick();
-  showActions(told);
-  showNewer(told.newer);
-  showFailure(told.failure);
-  show(parts.phases, ...timeline(phases.learn(told.phases)));
-  show(parts.facts, ...facts(told));
-  show(parts.history, ...history(told.history));
-  log.take(told.log);
+function showBuild(data) {
+  if (shown === null) main.replaceChildren(parts.links, parts.notice, build);
+  if (shown === null || shown.id !== data.id) document.title = `${data.title} · BuildPixel`;
+  shown = data;
+  showNotice("");
+  setContent(parts.status, pill(data.status, data.tone));
+  setContent(parts.title, data.title);
+  setContent(parts.message, data.message);
+  elapsed = { seconds: data.seconds, measuredAt: performance.now(), running: data.refresh_after !== null };
+  showElapsed();
+  showActions(data);
+  showNewer(data.newer);
+  showFailure(data.failure);
+  setContent(parts.phases, ...timeline(phases.merge(data.phases)));
+  setContent(parts.facts, ...facts(data));
+  setContent(parts.history, ...history(data.history));
+  log.update(data.log);
 }
 
-function facts(told) {
-  return [...told.facts, ["Connection", told.connection]].flatMap(([name, value]) => [
+function facts(data) {
+  return [...data.facts, ["Connection", data.connection]].flatMap(([name, value]) => [
     el("dt", {}, name),
-    el("dd", { title: SHORT[name] ? value : null, class: CODE.has(name) ? "code" : null }, SHORT[name]?.(value) ?? value),
+    el("dd", { title: FORMATS[name] ? value : null, class: MONOSPACE.has(name) ? "code" : null }, FORMATS[name]?.(value) ?? value),
   ]);
 }
 
-function tick() {
-  const more = clock.runs ? (performance.now() - clock.since) / 1000 : 0;
-  parts.clock.textContent = clock.seconds === null ? "" : duration(clock.seconds + more);
+function showElapsed() {
+  const { seconds, measuredAt, running } = elapsed;
+  const sinceThen = running ? (performance.now() - measuredAt) / 1000 : 0;
+  parts.elapsed.textContent = seconds === null ? "" : formatDuration(seconds + sinceThen);
 }
 
-function showActions(told) {
-  if (told.artifact && !parts.actions.querySelector("button")) {
+function showActions(data) {
+  if (data.has_artifact && !parts.actions.querySelector("button")) {
     const button = el("button", { type: "button" }, "Download artifact");
     button.addEventListener("click", () => download(button));
     parts.actions.append(button);
   }
-  // A frame of Airflow's UI may open no other site.
-  if (alone && told.dashboard && !parts.actions.querySelector("a")) {
-    parts.actions.append(el("a", { href: told.dashboard, rel: "noreferrer" }, "Open in BuildPixel"));
+  // Airflow's UI does not let a frame open another site.
+  if (isTopLevel && data.dashboard_url && !parts.actions.querySelector("a")) {
+    parts.actions.append(el("a", { href: data.dashboard_url, rel: "noreferrer" }, "Open in BuildPixel"));
   }
 }
 
 async function download(button) {
   button.disabled = true;
-  const told = await ask(source, "POST");
+  const data = await request(dataUrl, "POST");
   button.disabled = false;
-  if (told.url && /^https?:/.test(told.url)) location.assign(told.url);
-  else say(told.message ?? "There is no address to download from.");
+  if (data.url && /^https?:/.test(data.url)) location.assign(data.url);
+  else showNotice(data.message ?? "BuildPixel returned no download URL.");
 }
 
 function showNewer(newer) {
   parts.newer.hidden = newer === null;
   if (newer === null) return;
   const connection = encodeURIComponent(shown.connection);
-  const address = new URL(`builds/${connection}/${encodeURIComponent(newer.id)}`, root);
-  const by = [newer.commit && `of ${newer.commit.slice(0, 10)}`, newer.author && `triggered by ${newer.author}`];
-  const why = by.filter(Boolean).join(", ");
-  show(parts.newer, "Superseded by build ", el("a", { href: address.href }, newer.id), why ? ` (${why})` : "", ", which is ", newer.status, ".");
+  const url = new URL(`builds/${connection}/${encodeURIComponent(newer.id)}`, root);
+  const details = [
+    newer.commit && `of ${newer.commit.slice(0, 10)}`,
+    newer.triggered_by && `triggered by ${newer.triggered_by}`,
+  ].filter(Boolean);
+  setContent(parts.newer, "Superseded by build ", el("a", { href: url.href }, newer.id), details.length ? ` (${details.join(", ")})` : "", ", which is ", newer.status, ".");
 }
 
 function showFailure(failure) {
   parts.failure.hidden = failure === null;
   if (failure === null) return;
-  show(
+  setContent(
     parts.failure,
     el("h2", {}, failure.phase ? `Failed in ${failure.phase}` : "Failed"),
     failure.errors.length ? el("pre", {}, failure.errors.join("\n")) : null,
@@ -157,6 +172,6 @@ function showFailure(failure) {
   );
 }
 
-ways();
-setInterval(tick, 1000);
-follow(source, take);
+showLinks();
+setInterval(showElapsed, 1000);
+poll(dataUrl, update);

@@ -1,15 +1,15 @@
-// The list of builds: those that tasks of this Airflow wait for, and the latest others.
+// The list of builds: those that tasks of this Airflow wait for, and recent others.
 
-import { duration, el, follow, pill, root, show, source } from "./common.js";
+import { dataUrl, el, formatDuration, pill, poll, root, setContent } from "./common.js";
 
-const TONES = { success: "good", failed: "bad", upstream_failed: "bad", skipped: "gone", removed: "gone" };
+const TONES = { success: "success", failed: "failed", upstream_failed: "failed", skipped: "neutral", removed: "neutral" };
 const main = document.getElementById("page");
 const notice = el("p", { class: "notice", role: "status", hidden: true });
-const waited = el("div", { class: "scroll" });
+const waiting = el("div", { class: "scroll" });
 const recent = el("div", { class: "scroll" });
 
-function table(rows, empty) {
-  if (!rows.length) return el("p", { class: "quiet" }, empty);
+function table(rows, emptyText) {
+  if (!rows.length) return el("p", { class: "muted" }, emptyText);
   const names = ["Status", "Build", "Branch", "Commit", "Task", "Time"];
   return el(
     "table",
@@ -19,29 +19,29 @@ function table(rows, empty) {
   );
 }
 
-function row(told) {
-  const { dag_id: dag, run_id: run, task_id: task, map_index: index, state } = told.task;
-  const status = told.status ? pill(told.status, told.tone) : pill(`task ${state}`, TONES[state] ?? "live");
+function row(build) {
+  const { dag_id: dag, run_id: run, task_id: task, map_index: index, state } = build.task;
+  const status = build.status ? pill(build.status, build.tone) : pill(`task ${state}`, TONES[state] ?? "live");
   const name = index >= 0 ? `${task} [${index}]` : task;
   return el(
     "tr",
     {},
     el("td", {}, status),
-    el("td", {}, el("a", { href: new URL(told.page, root).href }, told.title), el("small", {}, told.build)),
-    el("td", {}, told.branch),
-    el("td", { class: "code", title: told.commit }, told.commit.slice(0, 10)),
+    el("td", {}, el("a", { href: new URL(build.page, root).href }, build.title), el("small", {}, build.build)),
+    el("td", {}, build.branch),
+    el("td", { class: "code", title: build.commit }, build.commit.slice(0, 10)),
     el("td", { title: run }, el("span", {}, `${dag} · ${name}`), el("small", {}, run)),
-    el("td", { class: "number" }, duration(told.seconds)),
+    el("td", { class: "number" }, formatDuration(build.seconds)),
   );
 }
 
-function take(told) {
+function update(data) {
   main.removeAttribute("aria-busy");
-  notice.hidden = !told.message;
-  notice.textContent = told.message ?? "";
-  if (!told.waited) return;
-  show(waited, table(told.waited, "No task of a Dag that you may read waits for a build."));
-  show(recent, table(told.recent, "No task has had a build yet."));
+  notice.hidden = !data.message;
+  notice.textContent = data.message ?? "";
+  if (!data.waiting) return;
+  setContent(waiting, table(data.waiting, "No task waits for a build in the Dags that you may read."));
+  setContent(recent, table(data.recent, "No task has had a build yet."));
 }
 
 document.title = "BuildPixel builds";
@@ -49,7 +49,7 @@ main.classList.add("list");
 main.replaceChildren(
   el("h1", {}, "BuildPixel builds"),
   notice,
-  el("section", { class: "card", "aria-label": "Builds that tasks wait for" }, el("h2", {}, "Builds that tasks wait for"), waited),
+  el("section", { class: "card", "aria-label": "Builds that tasks wait for" }, el("h2", {}, "Builds that tasks wait for"), waiting),
   el("section", { class: "card", "aria-label": "Recent builds of tasks" }, el("h2", {}, "Recent builds of tasks"), recent),
 );
-follow(source, take);
+poll(dataUrl, update);

@@ -1,30 +1,30 @@
-// The two pictures: how long each phase took, and how long the builds before this one took.
+// The two charts: the durations of the phases, and of the previous builds.
 
-import { duration, el, instant, svg } from "./common.js";
+import { el, formatDuration, formatTime, svg } from "./common.js";
 
 const STATES = {
   done: "done",
-  now: "under way",
-  bad: "failed here",
-  cut: "cut off here",
-  ahead: "",
-  never: "not reached",
+  running: "running",
+  failed: "failed here",
+  superseded: "superseded here",
+  upcoming: "",
+  unreached: "not reached",
 };
 
-/** What was learnt of the phases earlier: a log that has moved on shows their starts no more. */
+/** Remembers the start and end of each phase: later responses may lack them, as the log moves on. */
 export class Phases {
   constructor() {
     this.known = [];
   }
 
-  /** Takes the phases of an answer; gives them with what was known before. */
-  learn(told) {
-    const reached = (phases) => phases.findLastIndex((phase) => phase.state !== "ahead");
-    const over = told.every((phase) => phase.state !== "now" && phase.state !== "ahead");
-    if (!over && reached(told) < reached(this.known)) return this.known;
-    this.known = told.map((phase, place) => {
-      const start = phase.start ?? this.known[place]?.start ?? null;
-      const end = phase.end ?? this.known[place]?.end ?? null;
+  /** Merges the phases of a response with the known times; returns the result. */
+  merge(phases) {
+    const lastReached = (list) => list.findLastIndex((phase) => phase.state !== "upcoming");
+    const ended = phases.every((phase) => phase.state !== "running" && phase.state !== "upcoming");
+    if (!ended && lastReached(phases) < lastReached(this.known)) return this.known;
+    this.known = phases.map((phase, index) => {
+      const start = phase.start ?? this.known[index]?.start ?? null;
+      const end = phase.end ?? this.known[index]?.end ?? null;
       const seconds = start && end ? Math.max(0, (Date.parse(end) - Date.parse(start)) / 1000) : null;
       return { ...phase, start, end, seconds };
     });
@@ -32,15 +32,15 @@ export class Phases {
   }
 }
 
-/** A bar with a piece for each phase, and below it their names and durations. */
+/** Creates a bar with one segment per phase, and below it their names and durations. */
 export function timeline(phases) {
   const known = phases.map((phase) => phase.seconds).filter((seconds) => seconds !== null);
-  const usual = known.length ? known.reduce((sum, one) => sum + one, 0) / known.length : 1;
-  const pieces = phases.map((phase) => {
-    const piece = el("span", { class: `piece ${phase.state}` });
-    // Every piece stays wide enough to be seen, also the one that has just begun.
-    piece.style.flexGrow = String(Math.max(phase.seconds ?? usual, usual * 0.2) || 1);
-    return piece;
+  const average = known.length ? known.reduce((sum, seconds) => sum + seconds, 0) / known.length : 1;
+  const segments = phases.map((phase) => {
+    const segment = el("span", { class: `segment ${phase.state}` });
+    // Each segment is wide enough to be visible, even if its phase has just begun.
+    segment.style.flexGrow = String(Math.max(phase.seconds ?? average, average * 0.2) || 1);
+    return segment;
   });
   const names = phases.map((phase) =>
     el(
@@ -48,49 +48,49 @@ export function timeline(phases) {
       { class: phase.state },
       el("i", { "aria-hidden": "true" }),
       el("b", {}, phase.name),
-      el("span", {}, duration(phase.seconds) || STATES[phase.state] || "–"),
+      el("span", {}, formatDuration(phase.seconds) || STATES[phase.state] || "–"),
     ),
   );
-  return [el("div", { class: "bar", "aria-hidden": "true" }, pieces), el("ol", { class: "names" }, names)];
+  return [el("div", { class: "bar", "aria-hidden": "true" }, segments), el("ol", { class: "names" }, names)];
 }
 
 const WIDTH = 320;
 const HEIGHT = 96;
 const GAP = 4;
 
-/** The builds of the setting as bars, the higher the longer, and the same in words. */
-export function history({ bars, usual_seconds: usual }) {
-  const most = Math.max(usual ?? 0, ...bars.map((bar) => bar.seconds ?? 0), 1);
+/** Creates a bar chart of the setting's builds by duration, and the same as text. */
+export function history({ bars, median_seconds: median }) {
+  const longest = Math.max(median ?? 0, ...bars.map((bar) => bar.seconds ?? 0), 1);
   const step = WIDTH / Math.max(bars.length, 10);
-  const height = (seconds) => Math.max(4, (seconds / most) * (HEIGHT - 8));
-  const pieces = bars.map((bar, place) => {
-    const tall = height(bar.seconds ?? 0);
+  const height = (seconds) => Math.max(4, (seconds / longest) * (HEIGHT - 8));
+  const shapes = bars.map((bar, index) => {
+    const barHeight = height(bar.seconds ?? 0);
     return svg(
       "rect",
       {
         class: `${bar.tone}${bar.current ? " current" : ""}`,
-        x: place * step + GAP / 2,
-        y: HEIGHT - tall,
+        x: index * step + GAP / 2,
+        y: HEIGHT - barHeight,
         width: step - GAP,
-        height: tall,
+        height: barHeight,
         rx: 2,
       },
-      svg("title", {}, words(bar)),
+      svg("title", {}, describe(bar)),
     );
   });
-  if (usual !== null) {
-    const y = HEIGHT - height(usual);
-    pieces.push(svg("line", { x1: 0, x2: WIDTH, y1: y, y2: y }));
+  if (median !== null) {
+    const y = HEIGHT - height(median);
+    shapes.push(svg("line", { x1: 0, x2: WIDTH, y1: y, y2: y }));
   }
   return [
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, pieces),
-    el("p", { class: "quiet" }, usual === null ? "None has succeeded yet." : `Usually ${duration(usual)}.`),
-    el("ol", { class: "aside" }, bars.map((bar) => el("li", {}, words(bar)))),
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, shapes),
+    el("p", { class: "muted" }, median === null ? "No build has succeeded yet." : `Median: ${formatDuration(median)}.`),
+    el("ol", { class: "visually-hidden" }, bars.map((bar) => el("li", {}, describe(bar)))),
   ];
 }
 
-function words(bar) {
-  const facts = [bar.status, duration(bar.seconds), bar.commit.slice(0, 10)];
-  const when = bar.created_at ? instant(bar.created_at) : "";
-  return `${bar.current ? "This build: " : ""}${[...facts, when].filter(Boolean).join(", ")}`;
+function describe(bar) {
+  const facts = [bar.status, formatDuration(bar.seconds), bar.commit.slice(0, 10)];
+  const createdAt = bar.created_at ? formatTime(bar.created_at) : "";
+  return `${bar.current ? "This build: " : ""}${[...facts, createdAt].filter(Boolean).join(", ")}`;
 }

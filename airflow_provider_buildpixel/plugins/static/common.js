@@ -1,24 +1,23 @@
-// What all pages share. Everything that comes from BuildPixel goes into the page as text, through
-// `el`, and in no other way.
+// Shared by all pages. Everything that comes from BuildPixel is inserted as text, and only through `el`.
 
-/** The address below which the provider's routes are, whatever the base path. */
+/** The root URL of the provider's routes, below any base path. */
 export const root = new URL("..", import.meta.url);
 
-/** This page's path below it, such as "task" or "builds/<connection>/<build>". */
-export const here = location.pathname.slice(root.pathname.length);
+/** This page's path below the root, such as "task" or "builds/<connection>/<build>". */
+export const pagePath = location.pathname.slice(root.pathname.length);
 
-/** The address of this page's data. */
-export const source = new URL(`data/${here}${location.search}`, root);
+/** The URL of this page's data. */
+export const dataUrl = new URL(`data/${pagePath}${location.search}`, root);
 
-/** Whether the page is a page of its own, and not in a frame of Airflow's UI. */
-export const alone = window.top === window;
+/** Whether this is a page of its own and not in a frame of Airflow's UI. */
+export const isTopLevel = window.top === window;
 
-/** Makes an element; children that are strings become text. */
+/** Creates an element; children that are strings become text. */
 export function el(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** Makes an SVG element. */
+/** Creates an SVG element. */
 export function svg(name, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
@@ -32,81 +31,82 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Replaces what is in an element, unless it would look the same: so focus and selection stay. */
-export function show(element, ...children) {
-  const fresh = [...el("div", {}, ...children).childNodes];
-  const there = element.childNodes;
-  const same = fresh.length === there.length && fresh.every((node, at) => node.isEqualNode(there[at]));
-  if (!same) element.replaceChildren(...fresh);
+/** Replaces the content of an element, unless it is equal: focus and selection are then kept. */
+export function setContent(element, ...children) {
+  const updated = [...el("div", {}, ...children).childNodes];
+  const current = element.childNodes;
+  const equal =
+    updated.length === current.length && updated.every((node, index) => node.isEqualNode(current[index]));
+  if (!equal) element.replaceChildren(...updated);
 }
 
-/** Says a duration for people. */
-export function duration(seconds) {
+/** Formats a duration, such as "3 min 20 s". */
+export function formatDuration(seconds) {
   if (seconds === null || seconds === undefined) return "";
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
+  const rounded = Math.round(seconds);
+  if (rounded < 60) return `${rounded} s`;
+  const minutes = Math.floor(rounded / 60);
+  if (minutes < 60) return `${minutes} min ${rounded % 60} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Says an instant in the viewer's time zone; what is no instant is shown as it is. */
-export function instant(text, options = { dateStyle: "medium", timeStyle: "medium" }) {
-  const at = new Date(text);
-  return Number.isNaN(at.getTime()) ? text : new Intl.DateTimeFormat(undefined, options).format(at);
+/** Formats a timestamp in the viewer's time zone; any other text is returned unchanged. */
+export function formatTime(text, options = { dateStyle: "medium", timeStyle: "medium" }) {
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? text : new Intl.DateTimeFormat(undefined, options).format(date);
 }
 
-/** Says an instant in little room. */
-export function moment(text) {
-  return instant(text, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit", second: "2-digit" });
+/** Formats a timestamp in a short form. */
+export function formatTimeShort(text) {
+  return formatTime(text, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit", second: "2-digit" });
 }
 
-const ENDED = "Your session has ended. Reload Airflow and log in again.";
-const AWAY = "Airflow does not answer.";
+const LOGGED_OUT = "Your session has ended. Reload Airflow and log in again.";
+const UNREACHABLE = "Airflow does not respond.";
 
-/** Asks a route; gives what it says, or a message where it says nothing that could be read. */
-export async function ask(address, method = "GET") {
-  let answer;
+/** Sends a request; returns its JSON, or a message of the same form if it has none. */
+export async function request(url, method = "GET") {
+  let response;
   try {
-    answer = await fetch(address, { method, headers: { Accept: "application/json" } });
+    response = await fetch(url, { method, headers: { Accept: "application/json" } });
   } catch {
-    return { kind: "trouble", message: AWAY, again: 5 };
+    return { kind: "error", message: UNREACHABLE, refresh_after: 5 };
   }
-  if (answer.status === 401 || answer.status === 403) {
-    return { kind: "none", message: ENDED, again: null };
+  if (response.status === 401 || response.status === 403) {
+    return { kind: "unavailable", message: LOGGED_OUT, refresh_after: null };
   }
   try {
-    return await answer.json();
+    return await response.json();
   } catch {
-    return { kind: "trouble", message: `Airflow answered ${answer.status}.`, again: 10 };
+    return { kind: "error", message: `Airflow answered with HTTP status ${response.status}.`, refresh_after: 10 };
   }
 }
 
-/** Asks again and again, as often as the answers say, while somebody looks. */
-export async function follow(address, take) {
-  for (let troubles = 0; ; ) {
-    const told = await ask(address);
-    troubles = told.kind === "trouble" ? troubles + 1 : 0;
-    take(told);
-    if (told.again === null || told.again === undefined) return;
-    await pause(told.again * Math.min(2 ** Math.max(0, troubles - 1), 12));
-    await seen();
+/** Requests data repeatedly while the page is visible, after the pauses that the responses name. */
+export async function poll(url, onData) {
+  for (let errors = 0; ; ) {
+    const data = await request(url);
+    errors = data.kind === "error" ? errors + 1 : 0;
+    onData(data);
+    if (data.refresh_after === null || data.refresh_after === undefined) return;
+    await pause(data.refresh_after * Math.min(2 ** Math.max(0, errors - 1), 12));
+    await untilVisible();
   }
 }
 
 function pause(seconds) {
-  return new Promise((done) => setTimeout(done, seconds * 1000));
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }
 
-/** Waits until the page can be seen. */
-function seen() {
+/** Waits until the page is visible. */
+function untilVisible() {
   if (!document.hidden) return undefined;
-  return new Promise((done) => {
-    document.addEventListener("visibilitychange", done, { once: true });
+  return new Promise((resolve) => {
+    document.addEventListener("visibilitychange", resolve, { once: true });
   });
 }
 
-/** A status as a small coloured label. */
+/** Creates a small coloured label for a status. */
 export function pill(status, tone) {
   return el("span", { class: `pill ${tone}` }, el("i", { "aria-hidden": "true" }), status);
 }

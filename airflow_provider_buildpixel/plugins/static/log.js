@@ -1,34 +1,34 @@
-// The end of a build's log: grows while the build runs, filtered by level and by words.
+// The end of a build's log: grows while the build runs; can be filtered by level and searched.
 
 import { el } from "./common.js";
 
-const KEPT = 5000;
+const MAX_LINES = 5000;
 const LEVELS = { info: 0, warn: 1, error: 2 };
 
 const key = (line) => line.join("\u0000");
 
 /**
- * Gives those lines of an answer that are new. An answer holds the last lines there are, so its
- * beginning repeats the end of what is there; where nothing repeats, some lines were missed.
+ * Returns the lines of a response that are new. A response has the most recent lines, so its first
+ * lines repeat the last known ones. If none is repeated, some lines were missed: `gap` is true.
  */
-export function fresh(known, told) {
+export function newLines(known, received) {
   const ours = known.map(key);
-  const theirs = told.map(key);
+  const theirs = received.map(key);
   for (let count = Math.min(ours.length, theirs.length); count > 0; count -= 1) {
-    if (theirs.slice(0, count).every((line, at) => line === ours[ours.length - count + at])) {
-      return { lines: told.slice(count), gap: false };
+    if (theirs.slice(0, count).every((line, index) => line === ours[ours.length - count + index])) {
+      return { lines: received.slice(count), gap: false };
     }
   }
-  return { lines: told, gap: known.length > 0 && told.length > 0 };
+  return { lines: received, gap: known.length > 0 && received.length > 0 };
 }
 
 export class Log {
   constructor() {
     this.known = [];
     this.level = "info";
-    this.words = "";
+    this.searchText = "";
     this.lines = el("div", { class: "lines", tabindex: 0, role: "log", "aria-live": "off", "aria-label": "Log lines" });
-    this.count = el("output", { class: "quiet" });
+    this.count = el("output", { class: "muted" });
     this.follow = el("input", { type: "checkbox", id: "follow" });
     this.follow.checked = true;
     this.search = el("input", {
@@ -45,17 +45,17 @@ export class Log {
         "div",
         { class: "tools" },
         el("h2", {}, "Log"),
-        this.levels(),
+        this.levelFilter(),
         this.search,
         el("label", { class: "check", for: "follow" }, this.follow, "Follow"),
         this.count,
       ),
       this.lines,
     );
-    this.listen();
+    this.addListeners();
   }
 
-  levels() {
+  levelFilter() {
     const choices = [
       ["info", "All"],
       ["warn", "Warnings"],
@@ -65,19 +65,19 @@ export class Log {
       input.checked = level === this.level;
       input.addEventListener("change", () => {
         this.level = level;
-        this.refresh();
+        this.applyFilters();
       });
       return [input, el("label", { for: `level-${level}` }, name)];
     });
-    return el("fieldset", { class: "levels" }, el("legend", { class: "aside" }, "Level"), choices.flat());
+    return el("fieldset", { class: "levels" }, el("legend", { class: "visually-hidden" }, "Level"), choices.flat());
   }
 
-  listen() {
+  addListeners() {
     this.search.addEventListener("input", () => {
-      this.words = this.search.value.toLowerCase();
-      this.refresh();
+      this.searchText = this.search.value.toLowerCase();
+      this.applyFilters();
     });
-    this.follow.addEventListener("change", () => this.scroll());
+    this.follow.addEventListener("change", () => this.scrollToEnd());
     this.lines.addEventListener("scroll", () => {
       const { scrollTop, scrollHeight, clientHeight } = this.lines;
       this.follow.checked = scrollHeight - scrollTop - clientHeight < 30;
@@ -95,25 +95,25 @@ export class Log {
     });
   }
 
-  /** Takes the lines of an answer. */
-  take(told) {
-    const { lines, gap } = fresh(this.known, told);
-    if (gap) this.lines.append(el("p", { class: "gap" }, "… some lines are only in BuildPixel and in the task's log …"));
+  /** Appends the new lines of a response. */
+  update(received) {
+    const { lines, gap } = newLines(this.known, received);
+    if (gap) this.lines.append(el("p", { class: "gap" }, "… some lines are missing here: see BuildPixel or the task's log …"));
     this.known.push(...lines);
-    this.lines.append(...lines.map((line) => this.line(line)));
-    this.forget();
-    if (lines.length || !this.known.length) this.tell();
-    if (lines.length) this.scroll();
+    this.lines.append(...lines.map((line) => this.lineElement(line)));
+    this.trim();
+    if (lines.length || !this.known.length) this.updateCount();
+    if (lines.length) this.scrollToEnd();
   }
 
-  forget() {
-    const excess = this.known.length - KEPT;
+  trim() {
+    const excess = this.known.length - MAX_LINES;
     if (excess <= 0) return;
     this.known.splice(0, excess);
     [...this.lines.querySelectorAll(".line")].slice(0, excess).forEach((line) => line.remove());
   }
 
-  line([time, level, text]) {
+  lineElement([time, level, text]) {
     const clock = /T(\d\d:\d\d:\d\d)/.exec(time ?? "")?.[1] ?? "";
     const element = el(
       "div",
@@ -121,46 +121,46 @@ export class Log {
       el("time", { datetime: time, title: time }, clock),
       el("span", { class: "text" }, text),
     );
-    this.filter(element, level, text);
+    this.filterLine(element, level, text);
     return element;
   }
 
-  filter(element, level, text) {
-    const found = text.toLowerCase().includes(this.words);
-    element.hidden = LEVELS[level] < LEVELS[this.level] || !found;
+  filterLine(element, level, text) {
+    const matches = text.toLowerCase().includes(this.searchText);
+    element.hidden = LEVELS[level] < LEVELS[this.level] || !matches;
     const span = element.querySelector(".text");
     if (element.hidden) return;
-    span.replaceChildren(...(this.words ? marked(text, this.words) : [text]));
+    span.replaceChildren(...(this.searchText ? highlight(text, this.searchText) : [text]));
   }
 
-  refresh() {
-    [...this.lines.querySelectorAll(".line")].forEach((element, at) => {
-      const [, level, text] = this.known[at];
-      this.filter(element, level, text);
+  applyFilters() {
+    [...this.lines.querySelectorAll(".line")].forEach((element, index) => {
+      const [, level, text] = this.known[index];
+      this.filterLine(element, level, text);
     });
-    this.tell();
-    this.scroll();
+    this.updateCount();
+    this.scrollToEnd();
   }
 
-  tell() {
+  updateCount() {
     const shown = this.lines.querySelectorAll(".line:not([hidden])").length;
-    const all = this.known.length;
-    this.count.textContent = shown === all ? `${all} lines` : `${shown} of ${all} lines`;
+    const total = this.known.length;
+    this.count.textContent = shown === total ? `${total} lines` : `${shown} of ${total} lines`;
   }
 
-  scroll() {
+  scrollToEnd() {
     if (this.follow.checked) this.lines.scrollTop = this.lines.scrollHeight;
   }
 }
 
-/** Cuts a text into pieces, those that were searched for as marks. */
-function marked(text, words) {
-  const pieces = [];
+/** Splits a text into strings and marks: each match of the search text becomes a mark. */
+function highlight(text, searchText) {
+  const parts = [];
   const lower = text.toLowerCase();
   let from = 0;
-  for (let at = lower.indexOf(words); at >= 0; at = lower.indexOf(words, from)) {
-    pieces.push(text.slice(from, at), el("mark", {}, text.slice(at, at + words.length)));
-    from = at + words.length;
+  for (let at = lower.indexOf(searchText); at >= 0; at = lower.indexOf(searchText, from)) {
+    parts.push(text.slice(from, at), el("mark", {}, text.slice(at, at + searchText.length)));
+    from = at + searchText.length;
   }
-  return [...pieces, text.slice(from)];
+  return [...parts, text.slice(from)];
 }

@@ -1,31 +1,31 @@
 "use strict";
 
-// Runs before the first paint: the theme is Airflow's, as far as it can be known. Airflow's UI marks
-// its own document with the theme in use and keeps the user's choice; else the system decides.
+// Sets the theme before the first paint. In a frame it is the class that Airflow's UI sets on its own
+// document, else the user's choice that Airflow has stored, else the system's setting.
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
 
-  function marked() {
+  function frameTheme() {
     try {
       if (parent === window) return null;
       const classes = parent.document.documentElement.classList;
       return ["dark", "light"].find((theme) => classes.contains(theme)) ?? null;
     } catch {
-      return null; // framed by something of another origin
+      return null; // the frame belongs to another origin
     }
   }
 
-  function chosen() {
+  function storedTheme() {
     try {
-      const kept = localStorage.getItem("theme");
-      return kept === "dark" || kept === "light" ? kept : null;
+      const stored = localStorage.getItem("theme");
+      return stored === "dark" || stored === "light" ? stored : null;
     } catch {
-      return null; // storage is switched off
+      return null; // storage is disabled
     }
   }
 
   function apply() {
-    document.documentElement.dataset.theme = marked() ?? chosen() ?? (system.matches ? "dark" : "light");
+    document.documentElement.dataset.theme = frameTheme() ?? storedTheme() ?? (system.matches ? "dark" : "light");
   }
 
   document.documentElement.toggleAttribute("data-framed", parent !== window);
@@ -33,9 +33,9 @@
   system.addEventListener("change", apply);
   addEventListener("storage", apply);
   try {
-    const watched = { attributes: true, attributeFilter: ["class"] };
-    if (parent !== window) new MutationObserver(apply).observe(parent.document.documentElement, watched);
+    const options = { attributes: true, attributeFilter: ["class"] };
+    if (parent !== window) new MutationObserver(apply).observe(parent.document.documentElement, options);
   } catch {
-    // As above.
+    // The frame belongs to another origin.
   }
 })();

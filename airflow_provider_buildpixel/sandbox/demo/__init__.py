@@ -1,4 +1,4 @@
-"""The main job of the provider, shown: a real Airflow runs a release pipeline on the sandbox."""
+"""The demo: a real Airflow runs the release pipeline against the sandbox."""
 
 from __future__ import annotations
 

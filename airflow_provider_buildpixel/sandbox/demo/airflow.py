@@ -1,4 +1,4 @@
-"""A real Airflow on this machine, for as long as a ``with`` block lasts."""
+"""A real Airflow on this machine, for the duration of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    # First what is waited for longest.
+    # The slowest to start is the first.
     "api-server": ("api-server",),
     "dag-processor": ("dag-processor",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -29,24 +29,24 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 HEALTHY = {"metadatabase", "scheduler", "triggerer", "dag_processor"}
 
-# Airflow itself says how long a worker was busy with a task, in a line of the scheduler's log.
-OWN_SETTINGS = {"scheduler": {"AIRFLOW__LOGGING__JSON_LOGS": "True"}}
+# The scheduler's log has a line with the time for which a worker was busy with a task.
+EXTRA_SETTINGS = {"scheduler": {"AIRFLOW__LOGGING__JSON_LOGS": "True"}}
 
-STARTING = 120.0
-STOPPING = 5.0
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 5.0
 PAUSE = 0.5
 
 
 class AirflowFailed(Exception):
-    """Airflow did not come up, stopped by itself, or cannot load a Dag."""
+    """Airflow did not start, a component ended unexpectedly, or a Dag file does not load."""
 
 
 class Airflow:
-    """Scheduler, triggerer, Dag processor and API server, on SQLite and in a home of their own.
+    """Scheduler, triggerer, Dag processor and API server, on SQLite, in a new home directory.
 
     :param dags: the Dag folder.
-    :param environment: variables for every process, such as ``AIRFLOW_CONN_…``; they come last.
-    :param keep: leave the home directory, with all logs, where it is.
+    :param environment: variables for every process, such as ``AIRFLOW_CONN_…``; they win.
+    :param keep: do not remove the home directory with its logs at the end.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Airflow:
 
     def _component(self, name: str) -> Component:
         command = (sys.executable, "-m", "airflow", *COMMANDS[name])
-        environment = self._environment | OWN_SETTINGS.get(name, {})
+        environment = self._environment | EXTRA_SETTINGS.get(name, {})
         return Component(name, command, environment, self.home.log(name))
 
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:  # Ctrl-C included: nothing may be left behind
+        except BaseException:  # including Ctrl-C: no process may be left
             self.stop()
             raise
         return self
@@ -83,37 +83,37 @@ class Airflow:
 
     def start(self) -> None:
         """Create the database, start every component and wait until all of them are healthy."""
-        self.home.furnish()
+        self.home.create()
         self._migrate()
         for component in self.components.values():
             component.start()
-        self.wait_until(self.healthy, STARTING, "Airflow is healthy")
+        self.wait_until(self.healthy, START_TIMEOUT, "Airflow is healthy")
 
     def _migrate(self) -> None:
         with self.home.log("migrate").open("wb") as log:
-            done = subprocess.run(
+            result = subprocess.run(
                 (sys.executable, "-m", "airflow", "db", "migrate"),
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        if done.returncode:
-            msg = self.home.log("migrate").read_text(errors="replace")
-            raise AirflowFailed(f"Airflow cannot create its database:\n{msg[-2000:]}")
+        if result.returncode:
+            output = self.home.log("migrate").read_text(errors="replace")
+            raise AirflowFailed(f"Airflow cannot create its database:\n{output[-2000:]}")
 
     def stop(self) -> None:
         """End every process and remove the home directory."""
         try:
-            stop(self.components.values(), STOPPING)
-        finally:  # Ctrl-C while they end
+            stop(self.components.values(), STOP_TIMEOUT)
+        finally:  # also after Ctrl-C while they end
             for component in self.components.values():
                 component.kill()
             if not self.keep:
                 shutil.rmtree(self.home.path, ignore_errors=True)
 
     def healthy(self) -> bool:
-        """Whether every component reports that it is well."""
+        """Whether every component reports that it is healthy."""
         try:
             health = self.api.health()
         except OSError:  # the server does not listen yet
@@ -121,10 +121,13 @@ class Airflow:
         return {name for name, status in health.items() if status == "healthy"} >= HEALTHY
 
     def wait_for_dags(self, dag_ids: Iterable[str], seconds: float = 60.0) -> None:
-        """Wait until Airflow knows these Dags; a Dag file that does not load fails at once."""
-        wanted = set(dag_ids)
-        what = f"the Dags {sorted(wanted)} are known"
-        self.wait_until(lambda: wanted <= set(self._dags()), seconds, what)
+        """Wait until Airflow has loaded these Dags.
+
+        :raises AirflowFailed: after a timeout, or at once if a Dag file does not load.
+        """
+        expected = set(dag_ids)
+        what = f"the Dags {sorted(expected)} are loaded"
+        self.wait_until(lambda: expected <= set(self._dags()), seconds, what)
 
     def _dags(self) -> list[str]:
         for file, error in self.api.import_errors().items():
@@ -132,16 +135,19 @@ class Airflow:
         return [dag["dag_id"] for dag in self.api.call("GET", "/dags?limit=100")["dags"]]
 
     def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait for a condition; a component that ends meanwhile fails at once."""
+        """Wait for a condition.
+
+        :raises AirflowFailed: after a timeout, or at once if a component ends.
+        """
         until = time.monotonic() + seconds
         while not condition():
             self.check()
             if time.monotonic() > until:
-                raise AirflowFailed(f"Not within {seconds:.0f} s: {what}.")
+                raise AirflowFailed(f"Timed out after {seconds:.0f} s: {what}.")
             time.sleep(PAUSE)
 
     def check(self) -> None:
-        """Raise if a component ended by itself, with the end of its log."""
+        """Raise if a component ended unexpectedly, with the end of its log."""
         for component in self.components.values():
             if component.failed:
                 raise AirflowFailed(f"{component.name} ended:\n{component.tail()}")

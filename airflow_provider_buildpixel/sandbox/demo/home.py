@@ -1,4 +1,4 @@
-"""Where and how the demo's Airflow lives: a directory, free ports and settings of its own."""
+"""AIRFLOW_HOME of the demo: its directory, ports and settings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 USER = "admin"
-NOT_GIVEN_OUT = (20_000, 32_000)
+PORT_RANGE = (20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on, held together, so that they differ.
+    """Return distinct ports on which no process listens.
 
-    They are none of those that the system gives to whoever asks for any: some seconds pass until
-    they are listened on, and again after each restart.
+    They are outside the system's ephemeral range, so that no other process gets them in the seconds
+    before the server listens, or during a restart.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         ports: list[int] = []
-        for port in random.sample(range(*NOT_GIVEN_OUT), 100 * count):
-            each = held.enter_context(socket.socket())
-            with suppress(OSError):  # it is taken
-                each.bind((LOOPBACK, port))
+        for port in random.sample(range(*PORT_RANGE), 100 * count):
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):  # the port is in use
+                probe.bind((LOOPBACK, port))
                 ports.append(port)
             if len(ports) == count:
                 break
@@ -45,7 +45,7 @@ def _secret() -> str:
 
 @dataclass(frozen=True)
 class Home:
-    """Airflow's home directory and what its processes share."""
+    """Airflow's home directory, and the ports and secrets that its processes share."""
 
     path: Path
     dags: Path
@@ -58,26 +58,26 @@ class Home:
 
     @property
     def url(self) -> str:
-        """Where the UI and the REST API are."""
+        """Return the URL of the UI and the REST API."""
         return f"http://{LOOPBACK}:{self.ports[0]}"
 
     @property
     def passwords(self) -> Path:
-        """The file in which SimpleAuthManager looks passwords up."""
+        """Return the file from which SimpleAuthManager reads passwords."""
         return self.path / "passwords.json"
 
-    def furnish(self) -> None:
-        """Create what must exist before the first process starts."""
+    def create(self) -> None:
+        """Create the directory and the password file."""
         self.path.mkdir(mode=0o700)
         self.passwords.write_text(json.dumps({USER: self.password}))
         self.passwords.chmod(0o600)
 
     def log(self, name: str) -> Path:
-        """Return the file that takes the output of one component."""
+        """Return the log file of one component."""
         return self.path / f"{name}.log"
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of every component: the caller's, without its Airflow settings."""
+        """Return the environment of every component: the caller's without its Airflow settings."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
         return inherited | {"AIRFLOW_HOME": str(self.path)} | self._settings() | dict(extra)
 
@@ -107,8 +107,8 @@ class Home:
                 "TRIGGER_LOG_SERVER_PORT": trigger_logs,
             },
             "USAGE_DATA_COLLECTION": {"ENABLED": "False"},
-            # At the default of 5 a worker looks up to 5 s late whether its task has ended. That
-            # holds the slot, and with LocalExecutor the late report can fail a task that was
+            # With the default of 5, a worker notices up to 5 s late that its task has ended. That
+            # keeps the slot in use, and with LocalExecutor the late report can fail a task that was
             # deferred for 2 to 6 s.
             "WORKERS": {"MIN_HEARTBEAT_INTERVAL": "1"},
         }

@@ -1,4 +1,4 @@
-"""Airflow's components as processes: started, stopped and killed with all that they started."""
+"""Airflow's components as processes, stopped together with their child processes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-STOPPING = 10.0
+STOP_TIMEOUT = 10.0
 PAUSE = 0.05
 
 
 @dataclass
 class Component:
-    """One long-running process, and everything in the session that it leads.
+    """One long-running process, and all processes in its POSIX session.
 
-    A session and not a process group: Airflow puts each task into a group of its own.
+    A session and not a process group, because Airflow puts each task into a new group.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Component:
 
     @property
     def pid(self) -> int | None:
-        """The id of the running process."""
+        """Return the id of the running process."""
         return self._process.pid if self._process and self.alive else None
 
     @property
@@ -44,11 +44,11 @@ class Component:
 
     @property
     def failed(self) -> bool:
-        """Whether the process was started and has ended, which nobody asked it to."""
+        """Whether the process was started and ended without `kill` or `stop`."""
         return self._process is not None and self._process.poll() is not None
 
     def start(self) -> None:
-        """Start the process, once more if it ran before; its output is appended to its log."""
+        """Start or restart the process; its output is appended to its log."""
         self.kill()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -61,19 +61,19 @@ class Component:
             )
 
     def kill(self) -> None:
-        """Kill the whole session as ``kill -9`` does: nothing in it gets to clean up."""
+        """Kill all processes of the session with SIGKILL."""
         if self._process is None:
             return
         _kill(_session(self._process.pid))
         self._process.wait()
         self._process = None
 
-    def stop(self, seconds: float = STOPPING) -> None:
-        """Ask the process to end, wait for it, and kill what is left."""
+    def stop(self, seconds: float = STOP_TIMEOUT) -> None:
+        """Terminate the process, and kill its session after a timeout."""
         stop([self], seconds)
 
-    def ask_to_end(self) -> None:
-        """Send SIGTERM, as a service manager does."""
+    def terminate(self) -> None:
+        """Send SIGTERM."""
         if self._process is not None and self.alive:
             self._process.send_signal(signal.SIGTERM)
 
@@ -84,27 +84,27 @@ class Component:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def stop(components: Iterable[Component], seconds: float = STOPPING) -> None:
-    """Ask all to end at once, give them the same time, and kill what is left of any."""
-    asked = list(components)
-    for component in asked:
-        component.ask_to_end()
+def stop(components: Iterable[Component], seconds: float = STOP_TIMEOUT) -> None:
+    """Terminate all components at the same time, and kill their sessions after a timeout."""
+    stopped = list(components)
+    for component in stopped:
+        component.terminate()
     until = time.monotonic() + seconds
-    while any(component.alive for component in asked) and time.monotonic() < until:
+    while any(component.alive for component in stopped) and time.monotonic() < until:
         time.sleep(PAUSE)
-    for component in asked:
+    for component in stopped:
         component.kill()
 
 
 def _session(leader: int) -> list[int]:
-    """Return the ids of the processes of one session; it outlives its leader."""
+    """Return the ids of the processes in a session, which may exist after its leader."""
     return [pid for pid in psutil.pids() if _session_of(pid) == leader]
 
 
 def _session_of(pid: int) -> int | None:
     try:
         return os.getsid(pid)
-    except OSError:  # it has just ended, or belongs to somebody else
+    except OSError:  # the process has ended, or belongs to another user
         return None
 
 
@@ -112,5 +112,5 @@ def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:  # it has just ended
+        except ProcessLookupError:  # the process has ended
             continue

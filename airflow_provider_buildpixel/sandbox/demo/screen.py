@@ -1,4 +1,4 @@
-"""The live view: a block that is redrawn on a terminal, one line per change anywhere else."""
+"""The live view: a block that is redrawn on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from airflow_provider_buildpixel.sandbox.demo.course import Course
+    from airflow_provider_buildpixel.sandbox.demo.build_progress import BuildProgress
 
 BAR = 24
 COLOURS = {
@@ -27,53 +27,52 @@ COLOURS = {
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One task instance and, if it dispatched or waits for one, its build."""
+class TaskProgress:
+    """One task instance and its build; None if it neither dispatched nor waits for one."""
 
     task: str
     state: str
-    course: Course | None = None
+    build: BuildProgress | None = None
 
     @property
-    def change(self) -> tuple[str | None, ...]:
-        """What makes a new line worth printing where nothing can be redrawn."""
-        course = self.course
-        build = (course.status, course.phase) if course else ()
-        return self.task, self.state, *build
+    def change_key(self) -> tuple[str | None, ...]:
+        """Return what must change for a new line where the view cannot be redrawn."""
+        build = self.build
+        return self.task, self.state, *((build.status, build.phase) if build else ())
 
 
 class Screen:
-    """Shows what is going on, and for how long it has been."""
+    """Shows the progress of all tasks, with the time since its creation."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._live = out.isatty()
         self._drawn = 0
-        self._known: set[tuple[str | None, ...]] = set()
+        self._printed: set[tuple[str | None, ...]] = set()
 
-    def say(self, message: str) -> None:
-        """Print a line that stays."""
+    def message(self, text: str) -> None:
+        """Print a line that is not redrawn."""
         self._erase()
-        self._print(f"{self._clock()}  {message}")
+        self._print(f"{self._elapsed()}  {text}")
 
-    def show(self, sights: list[Sight]) -> None:
-        """Show how things stand now."""
+    def show(self, tasks: list[TaskProgress]) -> None:
+        """Show the current progress of the tasks."""
         if self._live:
-            self._redraw(sights)
+            self._redraw(tasks)
             return
-        for sight in sights:
-            if sight.change not in self._known:
-                self._known.add(sight.change)
-                self._print(f"{self._clock()}  {line(sight, colour=False)}")
+        for task in tasks:
+            if task.change_key not in self._printed:
+                self._printed.add(task.change_key)
+                self._print(f"{self._elapsed()}  {line(task, colour=False)}")
 
-    def _redraw(self, sights: list[Sight]) -> None:
+    def _redraw(self, tasks: list[TaskProgress]) -> None:
         self._erase()
         width = shutil.get_terminal_size().columns
-        rows = [line(sight, colour=False) for sight in sights]
+        rows = [line(task, colour=False) for task in tasks]
         fit = all(len(row) < width for row in rows)  # a wrapped line could not be erased
-        rows = [line(s, colour=True) for s in sights] if fit else [r[: width - 1] for r in rows]
-        self._print("\n".join([f"{self._clock()}", *rows]))
+        rows = [line(t, colour=True) for t in tasks] if fit else [r[: width - 1] for r in rows]
+        self._print("\n".join([f"{self._elapsed()}", *rows]))
         self._drawn = len(rows) + 1
 
     def _erase(self) -> None:
@@ -81,26 +80,26 @@ class Screen:
             self._out.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
 
-    def _clock(self) -> str:
-        return f"{time.monotonic() - self._began:6.1f} s"
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._started_at:6.1f} s"
 
     def _print(self, text: str) -> None:
         self._out.write(f"{text}\n")
         self._out.flush()
 
 
-def line(sight: Sight, *, colour: bool) -> str:
-    """Return one task, its state, and where its build is."""
-    start = f"  {sight.task:<26} {_tinted(sight.state, 16, colour=colour)}"
-    if sight.course is None:
+def line(task: TaskProgress, *, colour: bool) -> str:
+    """Return one task with its state and the progress of its build."""
+    start = f"  {task.task:<26} {_coloured(task.state, 16, colour=colour)}"
+    if task.build is None:
         return start.rstrip() if not colour else start
-    course = sight.course
-    status = _tinted(course.status, 10, colour=colour)
-    going = f"{bar(course.progress)} {course.phase or ''}"
-    return f"{start} {course.name:<24} {status} {going}".rstrip()
+    build = task.build
+    status = _coloured(build.status, 10, colour=colour)
+    progress = f"{bar(build.progress)} {build.phase or ''}"
+    return f"{start} {build.name:<24} {status} {progress}".rstrip()
 
 
-def _tinted(word: str, width: int, *, colour: bool) -> str:
+def _coloured(word: str, width: int, *, colour: bool) -> str:
     padded = f"{word:<{width}}"
     return f"\x1b[{COLOURS.get(word, '0')}m{padded}\x1b[0m" if colour else padded
 

@@ -1,4 +1,4 @@
-"""The table at the end: how each build went, how long it took, and what waiting cost."""
+"""The table at the end: the outcome and duration of each build, and the slot usage of its task."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.sandbox.demo.course import Course
-    from airflow_provider_buildpixel.sandbox.demo.slots import Held
+    from airflow_provider_buildpixel.sandbox.demo.build_progress import BuildProgress
+    from airflow_provider_buildpixel.sandbox.demo.slot_usage import SlotUsage
 
-HEADS = ("build", "outcome", "duration", "waited", "worker slot held", "share")
+HEADERS = ("build", "outcome", "duration", "waited", "worker slot used", "share")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One build and the task instance that waited for it."""
+class SummaryRow:
+    """One build, and the slot usage of the task instance that waited for it."""
 
-    course: Course
-    held: Held
+    build: BuildProgress
+    usage: SlotUsage
 
     @property
-    def obtained(self) -> bool:
-        """Whether every figure of the row was really measured."""
-        course = self.course
-        return self.held.complete and course.waited is not None and course.duration is not None
+    def complete(self) -> bool:
+        """Whether every figure of the row was measured."""
+        build = self.build
+        return self.usage.complete and build.waited is not None and build.duration is not None
 
 
-def table(rows: list[Row]) -> str:
-    """Return the whole table; a figure that could not be had is a question mark."""
+def table(rows: list[SummaryRow]) -> str:
+    """Return the table as text; a figure that was not measured is a question mark."""
     lines = [_cells(row) for row in rows]
-    waited = sum(row.course.waited or 0.0 for row in rows)
-    held = sum(row.held.seconds for row in rows)
-    if all(row.obtained for row in rows):
-        lines.append(("all", "", "", _seconds(waited), _seconds(held), f"{held / waited:.1%}"))
-    return _aligned([HEADS, *lines])
+    waited = sum(row.build.waited or 0.0 for row in rows)
+    used = sum(row.usage.seconds for row in rows)
+    if all(row.complete for row in rows):
+        lines.append(("all", "", "", _seconds(waited), _seconds(used), f"{used / waited:.1%}"))
+    return _aligned([HEADERS, *lines])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    course, held = row.course, row.held
-    share = f"{held.seconds / course.waited:.1%}" if row.obtained and course.waited else "?"
-    slot = f"{_seconds(held.seconds)} in {len(held.segments)} stays" if held.complete else "?"
+def _cells(row: SummaryRow) -> tuple[str, ...]:
+    build, usage = row.build, row.usage
+    share = f"{usage.seconds / build.waited:.1%}" if row.complete and build.waited else "?"
+    slot = f"{_seconds(usage.seconds)} in {len(usage.segments)} periods" if usage.complete else "?"
     return (
-        course.name,
-        course.status,
-        _seconds(course.duration),
-        _seconds(course.waited),
+        build.name,
+        build.status,
+        _seconds(build.duration),
+        _seconds(build.waited),
         slot,
         share,
     )
@@ -64,5 +64,5 @@ def _aligned(lines: list[tuple[str, ...]]) -> str:
 
 EXPLANATION = """\
 duration: from the start of the build to its end. waited: from its dispatch to its end.
-worker slot held: what Airflow's worker says it spent on the task, summed over its stays in a slot
-(until it deferred, and after it resumed), with [workers] min_heartbeat_interval at 1 s."""
+worker slot used: the time that Airflow's worker reports for the task, summed over its periods in
+a slot (until it deferred, and after it resumed), with [workers] min_heartbeat_interval at 1 s."""

@@ -1,1 +1,1 @@
-"""The documented endpoints, as functions from a question to an answer."""
+"""The documented REST endpoints, as functions from a request to a response."""

@@ -1,4 +1,4 @@
-"""The table of endpoints: name, method, path, what a token needs, and what answers."""
+"""The table of endpoints: method, path, handler, and the roles that may call it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from airflow_provider_buildpixel.sandbox.rest import (
     projects,
     settings,
 )
-from airflow_provider_buildpixel.sandbox.world import ROLES
+from airflow_provider_buildpixel.sandbox.world.world import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_buildpixel.sandbox.answers import Answer, Ask
-    from airflow_provider_buildpixel.sandbox.world import World
+    from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest, ApiResponse
+    from airflow_provider_buildpixel.sandbox.world.world import World
 
-EVERYONE = frozenset(ROLES)
-MEMBERS = EVERYONE - {"viewer"}
+ALL_ROLES = frozenset(ROLES)
+MEMBERS = ALL_ROLES - {"viewer"}
 ADMINS = MEMBERS - {"member"}
 
 PROJECT = "/projects/{id}"
@@ -31,23 +31,27 @@ SETTING = f"{SETTINGS}/{{settingId}}"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One call of the API; what takes its time is answered aside, in a thread."""
+    """One call of the API.
+
+    :param alias: the name in faults and in the request log, instead of the documented one.
+    :param in_thread: run the handler in a thread, because it takes long.
+    """
 
     method: str
     path: str
-    answer: Callable[[World, Ask], Answer]
-    roles: frozenset[str] = EVERYONE
+    handler: Callable[[World, ApiRequest], ApiResponse]
+    roles: frozenset[str] = ALL_ROLES
     alias: str | None = None
-    aside: bool = False
+    in_thread: bool = False
 
     @property
     def name(self) -> str:
-        """Return how faults and records call it."""
+        """Return the name of the endpoint in faults and in the request log."""
         return self.alias or self.documented
 
     @property
     def documented(self) -> str:
-        """Return how the documentation calls it."""
+        """Return the name of the endpoint in the documentation."""
         return f"{self.method} {self.path.replace('{', ':').replace('}', '')}"
 
 
@@ -75,5 +79,5 @@ ENDPOINTS = (
     Endpoint("POST", f"{SETTING}/trigger", builds.trigger, MEMBERS, alias="POST trigger"),
     Endpoint("GET", "/builds", builds.list_builds),
     Endpoint("GET", "/builds/{id}", builds.get_build),
-    Endpoint("GET", "/builds/{id}/download", artifacts.get_download, aside=True),
+    Endpoint("GET", "/builds/{id}/download", artifacts.get_download, in_thread=True),
 )

@@ -1,62 +1,63 @@
-"""Who one is, and the organization one belongs to."""
+"""The identity of a token, and its organization."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_buildpixel.sandbox.answers import Answer, Refusal, invalid, not_found
-from airflow_provider_buildpixel.sandbox.rest import bodies
-from airflow_provider_buildpixel.sandbox.views import identity, organization
+from airflow_provider_buildpixel.sandbox.rest import validation
+from airflow_provider_buildpixel.sandbox.rest.messages import ApiResponse
+from airflow_provider_buildpixel.sandbox.world import payloads
+from airflow_provider_buildpixel.sandbox.world.errors import ApiError, invalid, not_found
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.sandbox.answers import Ask
-    from airflow_provider_buildpixel.sandbox.model import Organization
-    from airflow_provider_buildpixel.sandbox.world import World
+    from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest
+    from airflow_provider_buildpixel.sandbox.world.model import Organization
+    from airflow_provider_buildpixel.sandbox.world.world import World
 
-# A ticket of this value is what a Perforce server refuses.
+# The Perforce server rejects this ticket.
 EXPIRED_TICKET = "expired"
 
 
-def get_identity(world: World, ask: Ask) -> Answer:
-    """Tell whose token it is."""
-    return Answer(200, identity(world.variants, ask.token))
+def get_identity(world: World, request: ApiRequest) -> ApiResponse:
+    """Return the user, organization and role of the token."""
+    return ApiResponse(200, payloads.identity(world.variants, request.token))
 
 
-def update_organization(world: World, ask: Ask) -> Answer:
-    """Change the name, default project settings and integration settings."""
-    mine = _own(ask)
-    rules: dict[str, bodies.Rule] = {
-        "name": bodies.text,
-        "defaultProjectSettings": bodies.mapping,
-        "integrations": bodies.mapping,
+def update_organization(world: World, request: ApiRequest) -> ApiResponse:
+    """Change the name, the default project settings and the integration settings."""
+    organization = _own_organization(request)
+    rules: dict[str, validation.Rule] = {
+        "name": validation.text,
+        "defaultProjectSettings": validation.json_object,
+        "integrations": validation.json_object,
     }
-    changes = bodies.check(ask.body, {}, rules, strict=world.variants.strict_bodies == "yes")
+    changes = validation.validate_body(world.variants, request.body, {}, rules)
     if not changes:
         raise invalid("Nothing to change.")
-    mine.name = changes.get("name", mine.name)
-    mine.defaults |= changes.get("defaultProjectSettings", {})
-    mine.integrations |= changes.get("integrations", {})
-    return Answer(200, organization(world.variants, ask.token))
+    organization.name = changes.get("name", organization.name)
+    organization.defaults |= changes.get("defaultProjectSettings", {})
+    organization.integrations |= changes.get("integrations", {})
+    return ApiResponse(200, payloads.organization(world.variants, request.token))
 
 
-def update_perforce(world: World, ask: Ask) -> Answer:
-    """Store the Perforce server after it has been tried."""
-    mine = _own(ask)
-    rules = {"serverUrl": bodies.text, "userName": bodies.text, "ticket": bodies.text}
-    known = bodies.check(ask.body, rules, {}, strict=world.variants.strict_bodies == "yes")
-    if known["ticket"] == EXPIRED_TICKET:
-        raise Refusal(400, "perforce_auth_failed", "Perforce password invalid or unset.")
-    mine.perforce = known
-    return Answer(200, organization(world.variants, ask.token))
+def update_perforce(world: World, request: ApiRequest) -> ApiResponse:
+    """Store the Perforce server if it accepts the ticket."""
+    organization = _own_organization(request)
+    rules = {"serverUrl": validation.text, "userName": validation.text, "ticket": validation.text}
+    fields = validation.validate_body(world.variants, request.body, rules, {})
+    if fields["ticket"] == EXPIRED_TICKET:
+        raise ApiError(400, "perforce_auth_failed", "Perforce password invalid or unset.")
+    organization.perforce = fields
+    return ApiResponse(200, payloads.organization(world.variants, request.token))
 
 
-def disconnect_github(_: World, ask: Ask) -> Answer:
+def disconnect_github(_: World, request: ApiRequest) -> ApiResponse:
     """Disconnect the GitHub App."""
-    _own(ask).github = False
-    return Answer(204)
+    _own_organization(request).github = False
+    return ApiResponse(204)
 
 
-def _own(ask: Ask) -> Organization:
-    if ask.params["id"] != ask.token.organization.id:
+def _own_organization(request: ApiRequest) -> Organization:
+    if request.params["id"] != request.token.organization.id:
         raise not_found("organization")
-    return ask.token.organization
+    return request.token.organization

@@ -1,123 +1,102 @@
-"""Build settings of a project."""
+"""Listing, reading and changing the build settings of a project."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.sandbox.answers import Answer, invalid, not_found
-from airflow_provider_buildpixel.sandbox.rest import bodies, pages
-from airflow_provider_buildpixel.sandbox.views import setting_view
+from airflow_provider_buildpixel.sandbox.rest import paging, validation
+from airflow_provider_buildpixel.sandbox.rest.messages import ApiResponse
+from airflow_provider_buildpixel.sandbox.world.errors import invalid, not_found
+from airflow_provider_buildpixel.sandbox.world.payloads import setting_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest
+    from airflow_provider_buildpixel.sandbox.world.model import StoredProject
+    from airflow_provider_buildpixel.sandbox.world.world import World
 
-    from airflow_provider_buildpixel.sandbox.answers import Ask
-    from airflow_provider_buildpixel.sandbox.model import Project
-    from airflow_provider_buildpixel.sandbox.world import World
-
-OPTIONAL: dict[str, bodies.Rule] = {
-    "uprojectPath": bodies.or_none(bodies.text),
-    "notifyOnComplete": bodies.truth,
-    "autoDeploy": bodies.truth,
-    "uploadBuildUrl": bodies.or_none(bodies.web_address),
-    "uploadBuildAuthHeader": bodies.or_none(bodies.text),
+OPTIONAL: dict[str, validation.Rule] = {
+    "uprojectPath": validation.nullable(validation.text),
+    "notifyOnComplete": validation.boolean,
+    "autoDeploy": validation.boolean,
+    "uploadBuildUrl": validation.nullable(validation.http_url),
+    "uploadBuildAuthHeader": validation.nullable(validation.text),
 }
 
 
-def setting_for(world: World, ask: Ask) -> tuple[Project, dict[str, Any]]:
+def setting_for(world: World, request: ApiRequest) -> tuple[StoredProject, dict[str, Any]]:
     """Return the build setting that a request names, and its project."""
-    project = world.project_for(ask.token, ask.params["id"])
-    setting = project.settings.get(ask.params["settingId"])
+    project = world.project_for(request.token, request.params["id"])
+    setting = project.settings.get(request.params["settingId"])
     if setting is None:
         raise not_found("build setting")
     return project, setting
 
 
-def list_settings(world: World, ask: Ask) -> Answer:
+def list_settings(world: World, request: ApiRequest) -> ApiResponse:
     """List the build settings of a project."""
-    project = world.project_for(ask.token, ask.params["id"])
+    project = world.project_for(request.token, request.params["id"])
     if world.variants.settings_list == "list":
-        return Answer(200, [setting_view(world.variants, s) for s in project.settings.values()])
-    keys = pages.ascending(sorted(project.settings), pages.after(ask))
-    items = ((key, setting_view(world.variants, project.settings[key])) for key in keys)
-    return Answer(200, pages.page(world.variants, ask, items))
+        return ApiResponse(
+            200, [setting_payload(world.variants, s) for s in project.settings.values()]
+        )
+    keys = paging.ascending(sorted(project.settings), paging.cursor_key(request))
+    items = ((key, setting_payload(world.variants, project.settings[key])) for key in keys)
+    return ApiResponse(200, paging.page(world.variants, request, items))
 
 
-def get_setting(world: World, ask: Ask) -> Answer:
+def get_setting(world: World, request: ApiRequest) -> ApiResponse:
     """Read one build setting."""
-    _, setting = setting_for(world, ask)
-    return Answer(200, setting_view(world.variants, setting))
+    _, setting = setting_for(world, request)
+    return ApiResponse(200, setting_payload(world.variants, setting))
 
 
-def create_setting(world: World, ask: Ask) -> Answer:
+def create_setting(world: World, request: ApiRequest) -> ApiResponse:
     """Add a build setting to a project."""
-    project = world.project_for(ask.token, ask.params["id"])
+    project = world.project_for(request.token, request.params["id"])
     rules = _rules(project)
-    optional = {**OPTIONAL, _other_source(project): _nothing}
-    known = bodies.check(ask.body, rules, optional, strict=world.variants.strict_bodies == "yes")
-    bodies.check_engine(known["ueVersion"])
-    setting = add_setting(world, project, known)
-    return Answer(201, setting_view(world.variants, setting))
+    optional = {**OPTIONAL, _other_source(project): _is_null}
+    fields = validation.validate_body(world.variants, request.body, rules, optional)
+    validation.check_engine(fields["ueVersion"])
+    setting = world.add_setting(project, fields)
+    return ApiResponse(201, setting_payload(world.variants, setting))
 
 
-def update_setting(world: World, ask: Ask) -> Answer:
+def update_setting(world: World, request: ApiRequest) -> ApiResponse:
     """Change some fields of a build setting."""
-    project, setting = setting_for(world, ask)
-    rules = {**_rules(project), **OPTIONAL, _other_source(project): _nothing}
-    changes = bodies.check(ask.body, {}, rules, strict=world.variants.strict_bodies == "yes")
+    project, setting = setting_for(world, request)
+    rules = {**_rules(project), **OPTIONAL, _other_source(project): _is_null}
+    changes = validation.validate_body(world.variants, request.body, {}, rules)
     if not changes:
         raise invalid("Nothing to change.")
     if "ueVersion" in changes:
-        bodies.check_engine(changes["ueVersion"])
+        validation.check_engine(changes["ueVersion"])
     setting.update(changes)
-    return Answer(200, setting_view(world.variants, setting))
+    return ApiResponse(200, setting_payload(world.variants, setting))
 
 
-def delete_setting(world: World, ask: Ask) -> Answer:
-    """Delete a build setting; its builds stay."""
-    project, setting = setting_for(world, ask)
+def delete_setting(world: World, request: ApiRequest) -> ApiResponse:
+    """Delete a build setting, but not its builds."""
+    project, setting = setting_for(world, request)
     del project.settings[setting["id"]]
-    return Answer(204)
+    return ApiResponse(204)
 
 
-def add_setting(world: World, project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a build setting into the world."""
-    setting = {
-        "id": world.new_id(),
-        "projectId": project.id,
-        "platform": "Win64",
-        "buildType": "Development",
-        "branch": None,
-        "streamPath": None,
-        "ueVersion": "5.4",
-        "uprojectPath": None,
-        "trigger": "manual",
-        "notifyOnComplete": False,
-        "autoDeploy": False,
-        "uploadBuildUrl": None,
-        "uploadBuildAuthHeader": None,
-        **given,
-    }
-    project.settings[setting["id"]] = setting
-    return setting
-
-
-def _rules(project: Project) -> dict[str, bodies.Rule]:
+def _rules(project: StoredProject) -> dict[str, validation.Rule]:
     enterprise = project.organization.plan == "enterprise"
-    platforms = bodies.PLATFORMS + (bodies.CONSOLES if enterprise else ())
+    platforms = validation.PLATFORMS + (validation.CONSOLES if enterprise else ())
     github = project.source_control == "github"
     return {
-        "platform": bodies.one_of(*platforms),
-        "buildType": bodies.one_of(*bodies.BUILD_TYPES),
-        "ueVersion": bodies.text,
-        "trigger": bodies.one_of(*bodies.TRIGGERS),
-        **({"branch": bodies.text} if github else {"streamPath": bodies.stream}),
+        "platform": validation.one_of(*platforms),
+        "buildType": validation.one_of(*validation.BUILD_TYPES),
+        "ueVersion": validation.text,
+        "trigger": validation.one_of(*validation.TRIGGERS),
+        **({"branch": validation.text} if github else {"streamPath": validation.stream}),
     }
 
 
-def _other_source(project: Project) -> str:
+def _other_source(project: StoredProject) -> str:
     return "streamPath" if project.source_control == "github" else "branch"
 
 
-def _nothing(value: Any) -> bool:
+def _is_null(value: Any) -> bool:
     return value is None

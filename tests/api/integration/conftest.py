@@ -1,9 +1,9 @@
 from tests.clients.fixtures import (  # noqa: F401  # pytest finds fixtures here
-    kind,
-    nothing_left,
-    queued,
+    client,
+    client_kind,
+    no_leftovers,
+    queued_build,
     request_timeout,
     sandbox,
     settings,
-    shell,
 )

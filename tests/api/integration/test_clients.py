@@ -1,4 +1,4 @@
-"""Every endpoint, retries and their limits, and where the token goes, over both shells."""
+"""Every endpoint, retries and their limits, and the use of the token, with both clients."""
 
 from __future__ import annotations
 
@@ -24,72 +24,70 @@ from airflow_provider_buildpixel.exceptions import (
     UnexpectedAnswer,
     Unreachable,
 )
-from tests.clients import shells
-from tests.clients.shells import BRIEF, ROOMY, opened
+from tests.clients import adapters
+from tests.clients.adapters import LONG_TIMEOUT, SHORT_TIMEOUT, open_client
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.endpoints import Call
     from airflow_provider_buildpixel.api.settings import Settings
-    from airflow_provider_buildpixel.exceptions import (
-        BuildPixelError,
-    )
+    from airflow_provider_buildpixel.exceptions import BuildPixelError
     from airflow_provider_buildpixel.sandbox import Sandbox
-    from airflow_provider_buildpixel.sandbox.records import Request
-    from tests.clients.shells import Shell
+    from airflow_provider_buildpixel.sandbox.request_log import LoggedRequest
+    from tests.clients.adapters import ClientAdapter
 
 ME = endpoints.get_identity()
 
 
-def trigger(sandbox: Sandbox) -> Call[Any]:
-    """Make the call that starts a build."""
+def trigger_call(sandbox: Sandbox) -> Call[Any]:
+    """Return the call that starts a build."""
     setting = sandbox.setting("MyGame", platform="Linux")
     return endpoints.trigger_build(setting["projectId"], setting["id"])
 
 
-def posts(sandbox: Sandbox) -> list[Request]:
-    """Give the trigger requests so far."""
+def trigger_requests(sandbox: Sandbox) -> list[LoggedRequest]:
+    """Return the trigger requests so far."""
     return [request for request in sandbox.requests if request.route == "POST trigger"]
 
 
-REPEATED = ["500", "502-html", "503-empty", "reset", "close", "truncated-json", "html-200"]
+REPEATED_FAULTS = ["500", "502-html", "503-empty", "reset", "close", "truncated-json", "html-200"]
 
 
 @pytest.mark.parametrize(
     ("fault", "request_timeout"),
-    [*((fault, ROOMY) for fault in REPEATED), ("hang", 2 * BRIEF)],
+    [*((fault, LONG_TIMEOUT) for fault in REPEATED_FAULTS), ("hang", 2 * SHORT_TIMEOUT)],
 )
-async def test_a_read_is_repeated(sandbox: Sandbox, shell: Shell, fault: str) -> None:
-    """A read that meets passing trouble is sent again, and nothing of it shows."""
+async def test_read_is_repeated(sandbox: Sandbox, client: ClientAdapter, fault: str) -> None:
+    """A read is repeated after a temporary failure and then succeeds."""
     sandbox.fault(fault, "GET /auth/me", times=1)
-    assert (await shell.perform(ME)).role == "member"
+    assert (await client.perform(ME)).role == "member"
     assert [request.status for request in sandbox.requests][-1] == 200
     assert len(sandbox.requests) == 2
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Note the pauses of both shells, which are all the time that passes for them."""
-    asked: list[float] = []
+    """Record the pauses of both clients; only they advance the simulated clock."""
+    pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        asked.append(seconds)
+        pauses.append(seconds)
 
-    clock = SimpleNamespace(time=time.time, monotonic=lambda: sum(asked))
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: sum(pauses))
     for module in (aio, blocking):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(aio, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
-    monkeypatch.setattr(shells, "Client", partial(blocking.Client, sleep=asked.append))
-    return asked
+    monkeypatch.setattr(adapters, "Client", partial(blocking.Client, sleep=pauses.append))
+    return pauses
 
 
-async def test_reads_give_up(
-    sandbox: Sandbox, settings: Settings, kind: str, pauses: list[float]
+async def test_reads_give_up_after_the_retry_budget(
+    sandbox: Sandbox, settings: Settings, client_kind: str, pauses: list[float]
 ) -> None:
-    """Reads are repeated for as long as the budget of time lasts, with growing pauses."""
+    """Reads are repeated with growing pauses until the retry budget is used up."""
     sandbox.fault("500")
-    async with opened(kind, settings, budget=1.5) as shell:
+    async with open_client(client_kind, settings, budget=1.5) as client:
         with pytest.raises(ServerFault, match="try again later") as caught:
-            await shell.perform(ME)
+            await client.perform(ME)
     assert caught.value.status_code == 500
     assert caught.value.request_id
     assert len(sandbox.requests) == 3
@@ -97,20 +95,24 @@ async def test_reads_give_up(
 
 
 @pytest.mark.parametrize("post", [False, True], ids=["GET", "POST"])
-async def test_retry_after(sandbox: Sandbox, shell: Shell, *, post: bool) -> None:
-    """A 429 is obeyed to the second by reads and by the request that starts a build."""
+async def test_retry_after_is_respected(
+    sandbox: Sandbox, client: ClientAdapter, *, post: bool
+) -> None:
+    """Reads and trigger requests wait for the seconds in Retry-After after a 429."""
     sandbox.fault("429", times=1, retry_after=1)
-    await shell.perform(trigger(sandbox) if post else ME)
+    await client.perform(trigger_call(sandbox) if post else ME)
     first, second = sandbox.requests
     assert second.at - first.at >= 1
     assert len(sandbox.builds()) == int(post)
 
 
-async def test_a_429_beyond_the_budget(sandbox: Sandbox, pauses: list[float], shell: Shell) -> None:
-    """A 429 that asks for more time than there is ends the call at once, and says how long."""
+async def test_retry_after_beyond_the_budget(
+    sandbox: Sandbox, pauses: list[float], client: ClientAdapter
+) -> None:
+    """A 429 with a longer Retry-After than the budget raises at once and contains the wait."""
     sandbox.fault("429", retry_after=3600)
     with pytest.raises(RateLimited) as caught:
-        await shell.perform(ME)
+        await client.perform(ME)
     assert caught.value.wait == 3600
     assert pauses == []
     assert len(sandbox.requests) == 1
@@ -119,22 +121,22 @@ async def test_a_429_beyond_the_budget(sandbox: Sandbox, pauses: list[float], sh
 @pytest.mark.parametrize(
     ("fault", "params", "expected", "request_timeout"),
     [
-        ("500", {}, ServerFault, ROOMY),
-        ("502-html", {}, ServerFault, ROOMY),
-        ("reset", {}, Unreachable, ROOMY),
-        ("close", {}, Unreachable, ROOMY),
-        ("hang", {}, Unreachable, BRIEF),
-        ("lost-answer", {"how": "reset"}, Unreachable, ROOMY),
-        ("lost-answer", {"how": "timeout"}, Unreachable, BRIEF),
-        ("lost-answer", {"how": "502"}, ServerFault, ROOMY),
-        ("truncated-json", {}, Unreachable, ROOMY),
-        ("html-200", {}, UnexpectedAnswer, ROOMY),
-        ("redirect", {"status": 307}, UnexpectedAnswer, ROOMY),
+        ("500", {}, ServerFault, LONG_TIMEOUT),
+        ("502-html", {}, ServerFault, LONG_TIMEOUT),
+        ("reset", {}, Unreachable, LONG_TIMEOUT),
+        ("close", {}, Unreachable, LONG_TIMEOUT),
+        ("hang", {}, Unreachable, SHORT_TIMEOUT),
+        ("lost-answer", {"how": "reset"}, Unreachable, LONG_TIMEOUT),
+        ("lost-answer", {"how": "timeout"}, Unreachable, SHORT_TIMEOUT),
+        ("lost-answer", {"how": "502"}, ServerFault, LONG_TIMEOUT),
+        ("truncated-json", {}, Unreachable, LONG_TIMEOUT),
+        ("html-200", {}, UnexpectedAnswer, LONG_TIMEOUT),
+        ("redirect", {"status": 307}, UnexpectedAnswer, LONG_TIMEOUT),
     ],
 )
-async def test_a_trigger_request_is_not_repeated(
+async def test_trigger_request_that_may_have_run_is_not_repeated(
     sandbox: Sandbox,
-    shell: Shell,
+    client: ClientAdapter,
     fault: str,
     params: dict[str, Any],
     expected: type[BuildPixelError],
@@ -142,28 +144,30 @@ async def test_a_trigger_request_is_not_repeated(
     """A trigger request that may have run is never sent twice."""
     sandbox.fault(fault, "POST trigger", times=1, **params)
     with pytest.raises(expected):
-        await shell.perform(trigger(sandbox))
-    assert len(posts(sandbox)) == 1
+        await client.perform(trigger_call(sandbox))
+    assert len(trigger_requests(sandbox)) == 1
 
 
-async def test_a_trigger_request_that_never_left(sandbox: Sandbox, shell: Shell) -> None:
-    """A trigger request whose connection was refused is sent again: it surely did not run."""
-    call = trigger(sandbox)
+async def test_trigger_request_that_was_not_sent_is_repeated(
+    sandbox: Sandbox, client: ClientAdapter
+) -> None:
+    """A trigger request whose connection was refused is repeated: it certainly did not run."""
+    call = trigger_call(sandbox)
     sandbox.fault("refuse-connections", seconds=0.3)
-    await shell.perform(call)
-    assert len(posts(sandbox)) == len(sandbox.builds()) == 1
+    await client.perform(call)
+    assert len(trigger_requests(sandbox)) == len(sandbox.builds()) == 1
 
 
-async def test_a_kept_connection_that_was_cut(sandbox: Sandbox, shell: Shell) -> None:
-    """A connection that the server closed while it was idle costs neither a read nor a build."""
-    await shell.perform(ME)
+async def test_closed_idle_connection(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """A connection that the server closed while idle causes no failed read and no second build."""
+    await client.perform(ME)
     sandbox.fault("refuse-connections").remove()
-    await shell.perform(trigger(sandbox))
-    assert (await shell.perform(ME)).role == "member"
-    assert len(posts(sandbox)) == len(sandbox.builds()) == 1
+    await client.perform(trigger_call(sandbox))
+    assert (await client.perform(ME)).role == "member"
+    assert len(trigger_requests(sandbox)) == len(sandbox.builds()) == 1
 
 
-REFUSALS: dict[tuple[int, str], type[BuildPixelError]] = {
+ERRORS: dict[tuple[int, str], type[BuildPixelError]] = {
     (400, "validation_failed"): InvalidRequest,
     (400, "engine_not_found"): InvalidRequest,
     (400, "repo_not_accessible"): InvalidRequest,
@@ -180,42 +184,45 @@ REFUSALS: dict[tuple[int, str], type[BuildPixelError]] = {
 }
 
 
-@pytest.mark.parametrize(("refusal", "expected"), REFUSALS.items(), ids=str)
-async def test_refusals(
-    sandbox: Sandbox, shell: Shell, refusal: tuple[int, str], expected: type[BuildPixelError]
+@pytest.mark.parametrize(("refusal", "expected"), ERRORS.items(), ids=str)
+async def test_error_of_each_status(
+    sandbox: Sandbox,
+    client: ClientAdapter,
+    refusal: tuple[int, str],
+    expected: type[BuildPixelError],
 ) -> None:
-    """Each refusal becomes the error of its status, with code, request id and what was said."""
+    """Each 4xx or 5xx raises the error of its status, with code, request id and message."""
     status, code = refusal
     sandbox.fault("refuse", status=status, code=code, message="Said so.")
     with pytest.raises(expected, match=r"GET /auth/me: Said so\.") as caught:
-        await shell.attempt(ME)
+        await client.attempt(ME)
     error = caught.value
     assert type(error) is expected
     assert (error.status_code, error.code) == (status, code)
     assert error.request_id is not None
     assert error.request_id in str(error)
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  # our own bytes
 
 
-async def test_no_secret_in_errors(sandbox: Sandbox, shell: Shell) -> None:
-    """A token does not show in errors, not even one that the server repeats, nor in values."""
-    said = f"who is {sandbox.token}? see https://x.example/a?sig=abc\x1b[31m\nnext"
-    sandbox.fault("refuse", status=403, message=said)
+async def test_errors_contain_no_secrets(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """Errors and reprs contain no token, even if the server repeats it in a message."""
+    message = f"who is {sandbox.token}? see https://x.example/a?sig=abc\x1b[31m\nnext"
+    sandbox.fault("refuse", status=403, message=message)
     with pytest.raises(Forbidden) as caught:
-        await shell.attempt(ME)
-    shown = f"{caught.value} {caught.value!r} {shell.settings!r} {shell!r}"
-    assert sandbox.token not in shown
-    assert "sig=abc" not in shown
+        await client.attempt(ME)
+    text = f"{caught.value} {caught.value!r} {client.settings!r} {client!r}"
+    assert sandbox.token not in text
+    assert "sig=abc" not in text
     assert "\x1b" not in str(caught.value)
     sandbox.heal()
     with pytest.raises(NotFound) as missing:
-        await shell.attempt(endpoints.get_build(sandbox.token))
+        await client.attempt(endpoints.get_build(sandbox.token))
     assert missing.value.status_code == 404
 
 
-async def test_the_token_is_sent(sandbox: Sandbox, shell: Shell) -> None:
-    """Each request carries the token, names the provider, and asks for JSON."""
-    await shell.attempt(ME)
+async def test_request_headers(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """Each request carries the token and the user agent, and accepts JSON."""
+    await client.attempt(ME)
     headers = sandbox.requests[0].headers
     assert headers["Authorization"] == f"Bearer {sandbox.token}"
     assert headers["Accept"] == "application/json"
@@ -223,19 +230,19 @@ async def test_the_token_is_sent(sandbox: Sandbox, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("request_timeout", [3.0], ids=["three-seconds"])
-async def test_a_hang(sandbox: Sandbox, shell: Shell) -> None:
-    """A request without an answer ends after request_timeout, and says that it may still run."""
+async def test_request_timeout(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """A request without a response ends after request_timeout; the error says it may still run."""
     sandbox.fault("hang")
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(Unreachable) as caught:
-        await shell.attempt(ME)
+        await client.attempt(ME)
     assert (caught.value.sent, caught.value.timed_out) == (True, True)
-    assert 2.9 < time.monotonic() - begun < 6.0
+    assert 2.9 < time.monotonic() - started_at < 6.0
 
 
 @pytest.fixture
 def unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let names that are nobody's be unknown at once: a resolver may take its time."""
+    """Make names below .invalid fail at once: a real resolver may be slow."""
     resolve = socket.getaddrinfo
 
     def resolved(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -246,40 +253,40 @@ def unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
-async def test_nobody_there(settings: Settings, kind: str, unknown_names: None) -> None:
-    """A refused connection, and a name that does not resolve, surely ran nothing."""
+async def test_no_connection(settings: Settings, client_kind: str, unknown_names: None) -> None:
+    """A refused connection and an unknown host name are reported as not sent."""
     for url in ("http://127.0.0.1:9", "http://nowhere.invalid"):
-        async with opened(kind, replace(settings, base_url=url)) as shell:
+        async with open_client(client_kind, replace(settings, base_url=url)) as client:
             with pytest.raises(Unreachable, match="no answer from BuildPixel") as caught:
-                await shell.attempt(ME)
+                await client.attempt(ME)
         assert (caught.value.sent, caught.value.timed_out) == (False, False)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "random"])
-async def test_pages(sandbox: Sandbox, shell: Shell, order: str) -> None:
-    """A list gives each member once, over all pages, and reads no page before it is wanted."""
+async def test_list_over_several_pages(sandbox: Sandbox, client: ClientAdapter, order: str) -> None:
+    """A list yields each item once over all pages, and requests a page only when it is needed."""
     sandbox.world.variants = replace(sandbox.world.variants, builds_order=order)
     setting = sandbox.setting("MyGame", platform="Linux")["id"]
     pushed = {sandbox.push(setting, branch=f"b{number}") for number in range(230)}
-    assert len(await shell.members(endpoints.list_builds(), most=100)) == 100
+    assert len(await client.list_items(endpoints.list_builds(), limit=100)) == 100
     assert len(sandbox.requests) == 1
-    found = [build.id for build in await shell.members(endpoints.list_builds())]
-    assert (len(found), set(found)) == (230, pushed)
+    ids = [build.id for build in await client.list_items(endpoints.list_builds())]
+    assert (len(ids), set(ids)) == (230, pushed)
     assert len(sandbox.requests) == 4
 
 
-async def test_pages_without_end(sandbox: Sandbox, shell: Shell) -> None:
-    """A list whose cursor leads in a circle is refused."""
+async def test_endless_list(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """A list whose cursor repeats raises an error."""
     sandbox.fault("endless-pages")
     with pytest.raises(UnexpectedAnswer, match="does not end"):
-        await asyncio.wait_for(shell.members(endpoints.list_projects()), 5)
+        await asyncio.wait_for(client.list_items(endpoints.list_projects()), 5)
     assert len(sandbox.requests) <= 3
 
 
-async def test_trouble_between_pages(sandbox: Sandbox, shell: Shell) -> None:
-    """Trouble between two pages of a list neither loses nor doubles a member."""
+async def test_failure_between_pages(sandbox: Sandbox, client: ClientAdapter) -> None:
+    """A temporary failure between two pages neither loses nor duplicates an item."""
     setting = sandbox.setting("MyGame", platform="Linux")["id"]
     pushed = {sandbox.push(setting, branch=f"b{number}") for number in range(150)}
     sandbox.fault("reset", "GET /builds", after=1, times=1)
-    found = [build.id for build in await shell.members(endpoints.list_builds())]
-    assert (len(found), set(found)) == (150, pushed)
+    ids = [build.id for build in await client.list_items(endpoints.list_builds())]
+    assert (len(ids), set(ids)) == (150, pushed)

@@ -1,4 +1,4 @@
-"""REST and the live channel through a real proxy, which stands between us and everything."""
+"""REST and the live channel through a real proxy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_buildpixel.api import endpoints
 from tests.api.integration.test_tls import bundle, context
-from tests.clients.hostile import hostile
-from tests.clients.shells import Waiting, built, end_of, opened, until
+from tests.clients.adapters import RecordedWait, ended_build, open_client, run_wait, wait_until
+from tests.clients.hostile_server import hostile_server
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +29,7 @@ __all__ = ["bundle", "context"]
 class Proxy:
     """A running proxy.
 
-    :param log: what it passes on, once a connection has ended.
+    :param log: its log, which names a request when the connection has ended.
     """
 
     def __init__(self, url: str, log: Path) -> None:
@@ -37,20 +37,20 @@ class Proxy:
         self._log = log
 
     @property
-    def passed(self) -> str:
-        """What it has passed on so far."""
+    def log_text(self) -> str:
+        """The log so far."""
         return self._log.read_text()
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Run a proxy."""
-    place = tmp_path_factory.mktemp("proxy")
-    port, log = place / "port", place / "log"
+    folder = tmp_path_factory.mktemp("proxy")
+    port, log = folder / "port", folder / "log"
     command = [
         *(sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", "--port", "0"),
         *("--port-file", str(port), "--log-file", str(log), "--num-workers", "1"),
-        *("--num-acceptors", "1", "--data-dir", str(place)),
+        *("--num-acceptors", "1", "--data-dir", str(folder)),
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + 20
@@ -62,12 +62,12 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         process.terminate()
 
 
-# aiohttp leaves what is below TLS within a tunnel to the garbage collector, which tells of it.
+# aiohttp leaves the connection below TLS in a tunnel to the garbage collector, which warns of it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("named", ["connection", "environment"])
-async def test_through_a_proxy(
+async def test_proxy_with_tls(
     settings: Settings,
-    kind: str,
+    client_kind: str,
     proxy: Proxy,
     bundle: Path,
     context: ssl.SSLContext,
@@ -77,16 +77,16 @@ async def test_through_a_proxy(
     """REST and websocket reach BuildPixel through the proxy, with TLS inside the tunnel."""
     if named == "environment":
         monkeypatch.setenv("https_proxy", proxy.url)
-    monkeypatch.setenv("no_proxy", "elsewhere.invalid")  # without one, loopback is spared
+    monkeypatch.setenv("no_proxy", "elsewhere.invalid")  # the default excludes loopback
     through = proxy.url if named == "connection" else None
-    with hostile(context) as server:
+    with hostile_server(context) as server:
         known = replace(settings, base_url=server.url, verify=str(bundle), proxy=through)
         port = server.url.rpartition(":")[2]
-        async with opened(kind, known) as shell:
-            assert (await shell.attempt(endpoints.get_build("b"))).status == "running"
-            task = asyncio.create_task(end_of(shell, Waiting("b", poll_interval=0.2)))
-            await until(lambda: server.joined, 10)
+        async with open_client(client_kind, known) as client:
+            assert (await client.attempt(endpoints.get_build("b"))).status == "running"
+            task = asyncio.create_task(run_wait(client, RecordedWait("b", poll_interval=0.2)))
+            await wait_until(lambda: server.joined, 10)
             server.build = {"id": "b", "status": "complete"}
-            assert built(await task).status == "complete"
+            assert ended_build(await task).status == "complete"
     # One for REST, one for the websocket.
-    await until(lambda: proxy.passed.count(f"CONNECT 127.0.0.1:{port}") >= 2, 10)
+    await wait_until(lambda: proxy.log_text.count(f"CONNECT 127.0.0.1:{port}") >= 2, 10)

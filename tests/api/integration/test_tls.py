@@ -1,4 +1,4 @@
-"""TLS and proxies over both shells."""
+"""TLS and proxy settings with both clients."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from airflow_provider_buildpixel.api import endpoints
 from airflow_provider_buildpixel.exceptions import Unreachable
-from tests.clients.shells import opened
-from tests.clients.wire import answer, wire
+from tests.clients.adapters import open_client
+from tests.clients.raw_server import http_response, raw_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.api.settings import Settings
 
-BUILD = answer(json.dumps({"id": "b", "status": "complete"}).encode())
+BUILD = http_response(json.dumps({"id": "b", "status": "complete"}).encode())
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate of our own for 127.0.0.1, with its key, in one file."""
+    """Return a file with a self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -55,66 +55,69 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def context(bundle: Path) -> ssl.SSLContext:
-    """Give the server's side of TLS."""
+    """Return the TLS context of the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(bundle)
     return context
 
 
-async def test_a_certificate_nobody_knows(
-    settings: Settings, kind: str, context: ssl.SSLContext
+async def test_untrusted_certificate(
+    settings: Settings, client_kind: str, context: ssl.SSLContext
 ) -> None:
-    """A server whose certificate cannot be trusted is sent nothing."""
-    with wire(BUILD, context) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
+    """No request is sent to a server with an untrusted certificate."""
+    with raw_server(BUILD, context) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
             with pytest.raises(Unreachable, match="certificate") as caught:
-                await shell.attempt(endpoints.trigger_build("p", "s"))
+                await client.attempt(endpoints.trigger_build("p", "s"))
     assert not caught.value.sent
-    assert not line.heads
+    assert not line.request_heads
 
 
 @pytest.fixture
-def others(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the bundle, while the environment names another one."""
+def bundle_with_other_in_environment(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the bundle while the environment names another one."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     return bundle
 
 
-async def test_a_bundle_of_ones_own(
-    settings: Settings, kind: str, context: ssl.SSLContext, others: Path
+async def test_ca_bundle_of_the_connection(
+    settings: Settings,
+    client_kind: str,
+    context: ssl.SSLContext,
+    bundle_with_other_in_environment: Path,
 ) -> None:
-    """A CA bundle named in the connection is trusted, whatever the environment names."""
-    with wire(BUILD, context) as line:
-        known = replace(settings, base_url=line.url, verify=str(others))
-        async with opened(kind, known) as shell:
-            assert (await shell.attempt(endpoints.get_build("b"))).status == "complete"
+    """A CA bundle of the connection has priority over that of the environment."""
+    with raw_server(BUILD, context) as line:
+        known = replace(settings, base_url=line.url, verify=str(bundle_with_other_in_environment))
+        async with open_client(client_kind, known) as client:
+            assert (await client.attempt(endpoints.get_build("b"))).status == "complete"
 
 
-async def test_tls_that_breaks_after_the_request(
-    settings: Settings, kind: str, context: ssl.SSLContext, bundle: Path
+async def test_tls_error_after_the_request(
+    settings: Settings, client_kind: str, context: ssl.SSLContext, bundle: Path
 ) -> None:
-    """A TLS error that comes after the request went out does not pass for one before it."""
+    """A TLS error after the request was sent is not reported as not sent."""
 
     def garble(connection: socket) -> None:
-        raw = connection.detach()  # below TLS: what follows is no valid record
+        raw = connection.detach()  # below TLS: what follows is not a valid record
         with socketlib.socket(fileno=raw) as bare:
             bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
-    with wire(garble, context) as line:
+    with raw_server(garble, context) as line:
         known = replace(settings, base_url=line.url, verify=str(bundle))
-        async with opened(kind, known) as shell:
+        async with open_client(client_kind, known) as client:
             with pytest.raises(Unreachable) as caught:
-                await shell.perform(endpoints.trigger_build("p", "s"))
+                await client.perform(endpoints.trigger_build("p", "s"))
     assert caught.value.sent
-    assert len(line.heads) == 1
+    assert len(line.request_heads) == 1
 
 
 @pytest.mark.parametrize("named", ["in-the-connection", "without-scheme", "in-the-environment"])
-async def test_a_proxy(
-    settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch, named: str
+async def test_proxy_settings(
+    settings: Settings, client_kind: str, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
-    """Requests go through the connection's proxy, else through the environment's."""
-    with wire(BUILD) as proxy:
+    """Requests use the connection's proxy, or else that of the environment."""
+    with raw_server(BUILD) as proxy:
         if named == "in-the-environment":
             monkeypatch.setenv("http_proxy", proxy.url)
             through = settings
@@ -123,14 +126,16 @@ async def test_a_proxy(
             whole = named == "in-the-connection"
             through = replace(settings, proxy=proxy.url if whole else proxy.url[len("http://") :])
         through = replace(through, base_url="http://buildpixel.invalid")
-        async with opened(kind, through) as shell:
-            assert (await shell.attempt(endpoints.get_build("b"))).status == "complete"
-    assert proxy.heads[0].startswith("GET http://buildpixel.invalid/builds/b HTTP/1.1")
+        async with open_client(client_kind, through) as client:
+            assert (await client.attempt(endpoints.get_build("b"))).status == "complete"
+    assert proxy.request_heads[0].startswith("GET http://buildpixel.invalid/builds/b HTTP/1.1")
 
 
-async def test_no_proxy(settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's exceptions from its proxy hold."""
+async def test_no_proxy_variable(
+    settings: Settings, client_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The no_proxy variable of the environment is respected."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    async with opened(kind, settings) as shell:
-        assert (await shell.attempt(endpoints.get_identity())).role == "member"
+    async with open_client(client_kind, settings) as client:
+        assert (await client.attempt(endpoints.get_identity())).role == "member"

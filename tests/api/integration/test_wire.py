@@ -1,4 +1,4 @@
-"""Answers that are no answers: whatever comes over the wire becomes one of our errors."""
+"""Malformed responses: whatever a server sends becomes an error of this package."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from airflow_provider_buildpixel.exceptions import (
     UnexpectedAnswer,
     Unreachable,
 )
-from tests.clients.shells import brief, opened
-from tests.clients.wire import answer, wire
+from tests.clients.adapters import open_client, short_timeout
+from tests.clients.raw_server import http_response, raw_server
 
 if TYPE_CHECKING:
     import socket
@@ -38,36 +38,36 @@ BROKEN: dict[str, tuple[bytes, type[BuildPixelError]]] = {
     "half-a-head": (b"HTTP/1.1 200 OK\r\nContent-Le", BuildPixelError),
     "status-of-letters": (b"HTTP/1.1 abc OK\r\n\r\n", Unreachable),
     "huge-header": (b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n", Unreachable),
-    "short-body": (answer(BUILD).replace(b"Length: ", b"Length: 9"), Unreachable),
+    "short-body": (http_response(BUILD).replace(b"Length: ", b"Length: 9"), Unreachable),
     "chunks-cut": (CHUNKED + b"5\r\nhel", Unreachable),
     "chunk-size-of-letters": (CHUNKED + b"zz\r\nhello\r\n0\r\n\r\n", Unreachable),
-    "no-gzip": (answer(b"this is not gzip", JSON, GZIP), Unreachable),
-    "gzip-cut": (answer(gzip.compress(BUILD * 500)[:-20], JSON, GZIP), BuildPixelError),
-    "no-utf8": (answer(b'{"id": "\xff\xfe"}', JSON), UnexpectedAnswer),
-    "utf16": (answer('{"id": "b"}'.encode("utf-16"), JSON), UnexpectedAnswer),
-    "deep-json": (answer(b"[" * 200_000, JSON), UnexpectedAnswer),
-    "nan": (answer(b"NaN", JSON), UnexpectedAnswer),
-    "a-body-of-204": (answer(b"", status="204 No Content"), UnexpectedAnswer),
-    "no-reason": (answer(BUILD, status="500"), ServerFault),
-    "status-299": (answer(b"[]", status="299 Odd"), UnexpectedAnswer),
-    "status-999": (answer(b"", status="999 Odd"), ServerFault),
+    "no-gzip": (http_response(b"this is not gzip", JSON, GZIP), Unreachable),
+    "gzip-cut": (http_response(gzip.compress(BUILD * 500)[:-20], JSON, GZIP), BuildPixelError),
+    "no-utf8": (http_response(b'{"id": "\xff\xfe"}', JSON), UnexpectedAnswer),
+    "utf16": (http_response('{"id": "b"}'.encode("utf-16"), JSON), UnexpectedAnswer),
+    "deep-json": (http_response(b"[" * 200_000, JSON), UnexpectedAnswer),
+    "nan": (http_response(b"NaN", JSON), UnexpectedAnswer),
+    "a-body-of-204": (http_response(b"", status="204 No Content"), UnexpectedAnswer),
+    "no-reason": (http_response(BUILD, status="500"), ServerFault),
+    "status-299": (http_response(b"[]", status="299 Odd"), UnexpectedAnswer),
+    "status-999": (http_response(b"", status="999 Odd"), ServerFault),
     "retry-after-of-letters": (
-        answer(b"", "Retry-After: soon", status="429 Slow"),
+        http_response(b"", "Retry-After: soon", status="429 Slow"),
         RateLimited,
     ),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
-async def test_broken_answers(
-    settings: Settings, kind: str, broken: tuple[bytes, type[BuildPixelError]]
+async def test_malformed_response(
+    settings: Settings, client_kind: str, broken: tuple[bytes, type[BuildPixelError]]
 ) -> None:
-    """Bytes that make no sense become an error of ours, of a class that fits."""
+    """A malformed response raises the error class that fits it."""
     said, expected = broken
-    with wire(said) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
+    with raw_server(said) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
             with pytest.raises(expected):
-                await shell.attempt(endpoints.get_build("b"))
+                await client.attempt(endpoints.get_build("b"))
 
 
 LOCATIONS = {
@@ -82,62 +82,66 @@ LOCATIONS = {
 
 @pytest.mark.parametrize("location", LOCATIONS.values(), ids=list(LOCATIONS))
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects(settings: Settings, kind: str, location: bytes, status: int) -> None:
-    """No redirect is followed, wherever it leads; the error says what to do."""
+async def test_redirect_is_not_followed(
+    settings: Settings, client_kind: str, location: bytes, status: int
+) -> None:
+    """No redirect is followed, wherever it leads, and the error says what to do."""
     said = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location)
-    with wire(said) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
+    with raw_server(said) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
             with pytest.raises(UnexpectedAnswer, match="which is not followed") as caught:
-                await shell.perform(endpoints.get_build("b"))
+                await client.perform(endpoints.get_build("b"))
             assert caught.value.status_code == status
             with pytest.raises(UnexpectedAnswer, match="which is not followed"):
-                await shell.perform(endpoints.trigger_build("p", "s"))
-    assert len(line.heads) == 2
+                await client.perform(endpoints.trigger_build("p", "s"))
+    assert len(line.request_heads) == 2
 
 
-async def test_a_gzipped_answer(settings: Settings, kind: str) -> None:
-    """A compressed answer is read."""
-    with wire(answer(gzip.compress(BUILD), JSON, GZIP)) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
-            assert (await shell.attempt(endpoints.get_build("b"))).status == "complete"
+async def test_gzip_response(settings: Settings, client_kind: str) -> None:
+    """A gzip response is decompressed."""
+    with raw_server(http_response(gzip.compress(BUILD), JSON, GZIP)) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+            assert (await client.attempt(endpoints.get_build("b"))).status == "complete"
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
-async def test_an_endless_answer(settings: Settings, kind: str, *, compressed: bool) -> None:
-    """An answer above any sensible size is given up, also one that only unpacks to it."""
+async def test_response_above_the_size_limit(
+    settings: Settings, client_kind: str, *, compressed: bool
+) -> None:
+    """A response above the size limit raises an error, also if only its decompressed size is."""
     body = b" " * (33 * 2**20)
-    said = answer(gzip.compress(body, 1), GZIP) if compressed else answer(body)
-    with wire(said) as line:
+    said = http_response(gzip.compress(body, 1), GZIP) if compressed else http_response(body)
+    with raw_server(said) as line:
         roomy = replace(settings, base_url=line.url, request_timeout=20)
-        async with opened(kind, roomy) as shell:
+        async with open_client(client_kind, roomy) as client:
             with pytest.raises(UnexpectedAnswer, match="longer than"):
-                await shell.attempt(endpoints.get_build("b"))
+                await client.attempt(endpoints.get_build("b"))
 
 
-@brief
-async def test_a_dripping_answer(settings: Settings, kind: str) -> None:
-    """An answer that comes byte by byte is given up when the time of the request is over."""
+@short_timeout
+async def test_slow_body(settings: Settings, client_kind: str) -> None:
+    """A body that arrives byte by byte is cancelled at the request timeout."""
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1200\r\n\r\n")
-        for _ in range(1200):  # which takes a minute
+        for _ in range(1200):  # one minute in all
             connection.sendall(b" ")
-            if line.over.wait(0.05):
+            if line.stopping.wait(0.05):
                 break
 
-    with wire(drip) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
+    with raw_server(drip) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
             begun = time.monotonic()
             with pytest.raises(Unreachable) as caught:
-                await shell.attempt(endpoints.get_build("b"))
+                await client.attempt(endpoints.get_build("b"))
             assert caught.value.timed_out
             assert time.monotonic() - begun < 20
 
 
-@brief
+@short_timeout
 @pytest.mark.parametrize("what", ["head", "interim", "trailer"])
-async def test_a_head_without_an_end(settings: Settings, kind: str, what: str) -> None:
-    """An answer whose head, or what is around it, goes on for ever is given up in time."""
+async def test_endless_headers(settings: Settings, client_kind: str, what: str) -> None:
+    """Headers, interim responses or trailers that never end are cancelled in time."""
     begin, more = {
         "head": (b"HTTP/1.1 200 OK\r\nX-A: ", b"a"),
         "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -146,49 +150,51 @@ async def test_a_head_without_an_end(settings: Settings, kind: str, what: str) -
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(begin)
-        while not line.over.wait(0.05):
+        while not line.stopping.wait(0.05):
             connection.sendall(more)
 
-    with wire(drip) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
+    with raw_server(drip) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
             with pytest.raises(Unreachable) as caught:
-                await shell.attempt(endpoints.trigger_build("p", "s"))
+                await client.attempt(endpoints.trigger_build("p", "s"))
             assert caught.value.sent
 
 
-async def test_another_spelling_of_the_host(settings: Settings, kind: str) -> None:
-    """A host in capitals and a port that is the default one lead to the same place."""
-    with wire(answer(BUILD)) as line:
+async def test_host_in_capitals(settings: Settings, client_kind: str) -> None:
+    """A host in capital letters gets the token as well."""
+    with raw_server(http_response(BUILD)) as line:
         spelt = line.url.replace("http://127.0.0.1", "HTTP://LocalHost")
-        async with opened(kind, replace(settings, base_url=spelt)) as shell:
-            await shell.attempt(endpoints.get_build("b"))
-    assert f"Authorization: Bearer {settings.token}" in line.heads[0]
+        async with open_client(client_kind, replace(settings, base_url=spelt)) as client:
+            await client.attempt(endpoints.get_build("b"))
+    assert f"Authorization: Bearer {settings.token}" in line.request_heads[0]
 
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put down a .netrc that has a password for every host."""
+    """Create a .netrc with a password for every host."""
     path = tmp_path / "netrc"
     path.write_text("default login somebody password secret\n")
     monkeypatch.setenv("NETRC", str(path))
     return path
 
 
-async def test_a_netrc(settings: Settings, kind: str, netrc: Path) -> None:
-    """A .netrc of the worker's user has no say in who we are."""
+async def test_netrc_is_ignored(settings: Settings, client_kind: str, netrc: Path) -> None:
+    """A .netrc of the worker's user does not replace the token."""
     assert netrc.name == "netrc"
-    with wire(answer(BUILD)) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
-            await shell.attempt(endpoints.get_build("b"))
+    with raw_server(http_response(BUILD)) as line:
+        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+            await client.attempt(endpoints.get_build("b"))
             with pytest.raises(BuildPixelError):
-                await shell.attempt(endpoints.trigger_build("p", "s"))
-    assert all(f"Authorization: Bearer {settings.token}" in head for head in line.heads)
+                await client.attempt(endpoints.trigger_build("p", "s"))
+    assert all(f"Authorization: Bearer {settings.token}" in head for head in line.request_heads)
 
 
-async def test_a_path_below_the_host(settings: Settings, kind: str) -> None:
-    """A base URL with a path keeps it, and ids cannot leave their segment."""
-    with wire(answer(BUILD)) as line:
-        async with opened(kind, replace(settings, base_url=f"{line.url}/api")) as shell:
+async def test_base_url_with_a_path(settings: Settings, client_kind: str) -> None:
+    """The path of the base URL is kept, and ids are escaped."""
+    with raw_server(http_response(BUILD)) as line:
+        async with open_client(
+            client_kind, replace(settings, base_url=f"{line.url}/api")
+        ) as client:
             with pytest.raises(UnexpectedAnswer, match="about build b"):
-                await shell.attempt(endpoints.get_build("../a b?c=d#e%2f"))
-    assert line.heads[0].startswith("GET /api/builds/..%2Fa%20b%3Fc%3Dd%23e%252f HTTP/1.1")
+                await client.attempt(endpoints.get_build("../a b?c=d#e%2f"))
+    assert line.request_heads[0].startswith("GET /api/builds/..%2Fa%20b%3Fc%3Dd%23e%252f HTTP/1.1")

@@ -1,4 +1,4 @@
-"""The provider's app in this process, over Airflow's tables, with the sandbox behind it."""
+"""The provider's app in this process, with Airflow's tables and a sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox
-from airflow_provider_buildpixel.sandbox.webhooks import sign
+from airflow_provider_buildpixel.sandbox.live.webhooks import sign
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -41,15 +41,15 @@ with DAG("on_asset", schedule=[build_asset("{project}", "{setting}")]):
 
 
 @dataclass(frozen=True)
-class Hooked:
-    """A sandbox whose builds end at once, and what its webhooks would send."""
+class WebhookSandbox:
+    """A sandbox whose builds end immediately, and the deliveries of its webhooks."""
 
     sandbox: Sandbox
     setting: dict[str, Any]
     other_setting: dict[str, Any]
 
     def ended(self, status: str = "complete", setting: dict[str, Any] | None = None) -> str:
-        """Return a build that has just ended so."""
+        """Return a build that has just ended with this status."""
         build_id = self.sandbox.push((setting or self.setting)["id"])
         self.sandbox.set_status(build_id, status)
         return build_id
@@ -60,7 +60,7 @@ class Hooked:
         return json.dumps({"type": kind, "data": {"build": build}}).encode()
 
     def connection(self, secret: Any = SECRET, **extra: str) -> str:
-        """Return a connection with a webhook secret."""
+        """Return a connection URI with a webhook secret."""
         secrets = secret if isinstance(secret, str) else json.dumps(secret)
         pairs = {"webhook_secret": secrets} | extra
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in pairs.items())
@@ -70,14 +70,14 @@ class Hooked:
 
 @pytest.fixture(scope="session")
 def session_sandbox() -> Iterator[Sandbox]:
-    """One sandbox, so that the Dags of all tests are about its ids."""
+    """One sandbox for all tests: the Dags use its ids."""
     with Sandbox(default=Plan(outcome="stays_pending")) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def dags(airflow_database: Path, session_sandbox: Sandbox) -> None:
-    """Put the Dags into Airflow's tables."""
+    """Store the Dags in Airflow's tables."""
     setting = session_sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
     folder = airflow_database.parent / "dags"
     folder.mkdir(exist_ok=True)
@@ -98,13 +98,13 @@ def _unpause() -> None:
 
 
 @pytest.fixture
-def hooked(
+def webhooks(
     session_sandbox: Sandbox, dags: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hooked]:
-    """The sandbox, and connections to it."""
+) -> Iterator[WebhookSandbox]:
+    """The sandbox, with connections to it."""
     setting = session_sandbox.setting("MyGame", platform="Win64", buildType="Shipping")
     other = session_sandbox.setting("MyGame", platform="Linux", buildType="Shipping")
-    found = Hooked(session_sandbox, setting, other)
+    found = WebhookSandbox(session_sandbox, setting, other)
     monkeypatch.setenv("AIRFLOW_CONN_BP", found.connection(run_per_build=EACH_BUILD))
     monkeypatch.setenv("AIRFLOW_CONN_ASSETS_ONLY", found.connection())
     monkeypatch.setenv("AIRFLOW_CONN_ROTATING", found.connection([SECRET, OLD_SECRET]))
@@ -114,7 +114,7 @@ def hooked(
 
 
 class Server:
-    """The mounted app of one worker process, and a client of it."""
+    """The mounted app of one worker process, and an HTTP client for it."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -122,23 +122,23 @@ class Server:
     async def post(
         self, body: Any, conn_id: str = "bp", secret: str = SECRET, **headers: str
     ) -> httpx.Response:
-        """Deliver a body."""
+        """Send a delivery and return the response."""
         signature = f"sha256={sign(secret, body)}" if isinstance(body, bytes) else "sha256="
-        given = {"content-type": "application/json", "x-buildpixel-signature": signature}
+        signed = {"content-type": "application/json", "x-buildpixel-signature": signature}
         return await self.client.post(
-            f"/buildpixel/webhooks/{conn_id}", content=body, headers=given | headers
+            f"/buildpixel/webhooks/{conn_id}", content=body, headers=signed | headers
         )
 
 
 @pytest.fixture
-def patience() -> list[dict[str, Any]]:
-    """How two worker processes differ from what is patient enough for any test."""
+def timeouts() -> list[dict[str, Any]]:
+    """Changes of the default timeouts for each of two worker processes."""
     return [{}, {}]
 
 
 @pytest.fixture
-async def servers(patience: list[dict[str, Any]]) -> AsyncIterator[list[Server]]:
-    """Two worker processes, as far as one process can have them: nothing shared but tables."""
+async def servers(timeouts: list[dict[str, Any]]) -> AsyncIterator[list[Server]]:
+    """Two simulated worker processes that share only the tables."""
     import httpx
     from starlette.applications import Starlette
     from starlette.routing import Mount
@@ -146,8 +146,8 @@ async def servers(patience: list[dict[str, Any]]) -> AsyncIterator[list[Server]]
     from airflow_provider_buildpixel.plugins.app import build_app
     from airflow_provider_buildpixel.plugins.receiver import Receiver, Timeouts
 
-    usual: dict[str, Any] = {"body": 0.3, "work": 60.0, "rereads": (0.05, 0.1)}
-    receivers = [Receiver(Timeouts(**usual | special)) for special in patience]
+    defaults: dict[str, Any] = {"body": 0.3, "work": 60.0, "rereads": (0.05, 0.1)}
+    receivers = [Receiver(Timeouts(**defaults | changes)) for changes in timeouts]
     apps = [Starlette(routes=[Mount("/buildpixel", build_app(one))]) for one in receivers]
     transports = [httpx.ASGITransport(app) for app in apps]
     clients = [httpx.AsyncClient(transport=one, base_url="http://airflow") for one in transports]
@@ -160,13 +160,13 @@ async def servers(patience: list[dict[str, Any]]) -> AsyncIterator[list[Server]]
 
 @pytest.fixture
 def server(servers: list[Server]) -> Server:
-    """One of them."""
+    """One of the two worker processes."""
     return servers[0]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What Airflow's tables say."""
+class StoredResults:
+    """The asset events and runs in Airflow's tables."""
 
     def events(self, build_id: str) -> list[dict[str, Any]]:
         """Return the extras of the asset events of a build."""
@@ -179,17 +179,17 @@ class Facts:
         return [extra for extra in extras if extra.get("build_id") == build_id]
 
     def runs(self, build_id: str) -> list[dict[str, Any]]:
-        """Return the confs of the runs of a build."""
+        """Return the ``conf`` of each run of a build."""
         from airflow.models.dagrun import DagRun
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
         with create_session() as session:
-            wanted = select(DagRun).where(DagRun.run_id == f"buildpixel__{build_id}")
-            return [(run.conf or {}) | {"dag": run.dag_id} for run in session.scalars(wanted)]
+            query = select(DagRun).where(DagRun.run_id == f"buildpixel__{build_id}")
+            return [(run.conf or {}) | {"dag": run.dag_id} for run in session.scalars(query)]
 
 
 @pytest.fixture
-def facts() -> Facts:
-    """What Airflow's tables say."""
-    return Facts()
+def stored() -> StoredResults:
+    """The asset events and runs in Airflow's tables."""
+    return StoredResults()

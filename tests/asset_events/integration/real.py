@@ -1,4 +1,4 @@
-"""A real Airflow that listens and watches, and a crowd of senders, good and bad."""
+"""Dags for a real Airflow with webhooks and a watcher, and many valid and invalid senders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
 
 SECRET = "whsec_of_the_real_one"
-PATIENCE = 300.0
+TIMEOUT = 300.0
 
 DAGS = """
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -26,10 +26,10 @@ from airflow_provider_buildpixel.assets import build_asset
 from airflow_provider_buildpixel.triggers.events import BuildPixelBuildEventTrigger
 
 with DAG("each_build", schedule=None, max_active_runs=64):
-    EmptyOperator(task_id="noted")
+    EmptyOperator(task_id="task")
 
 with DAG("on_asset", schedule=[build_asset("{project}", "{setting}")]):
-    EmptyOperator(task_id="noted")
+    EmptyOperator(task_id="task")
 
 trigger = BuildPixelBuildEventTrigger(
     buildpixel_conn_id="bp", project="MyGame",
@@ -39,43 +39,43 @@ trigger = BuildPixelBuildEventTrigger(
 watched = Asset("linux builds", watchers=[AssetWatcher(name="linux", trigger=trigger)])
 
 with DAG("on_watch", schedule=[watched]):
-    EmptyOperator(task_id="noted")
+    EmptyOperator(task_id="task")
 """
 
 
 def envelope(build_id: str, status: str, **more: Any) -> bytes:
-    """Return the body that BuildPixel would send."""
+    """Return the body of a delivery."""
     build = {"id": build_id, "status": status} | more
     return json.dumps({"type": f"build.{status}", "data": {"build": build}}).encode()
 
 
 def signature(body: bytes, secret: str = SECRET) -> str:
-    """Return the signature that BuildPixel would send."""
+    """Return the signature header of a body."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 @dataclass
-class Crowd:
-    """Senders of webhooks; each does what BuildPixel does when it is not answered 2xx."""
+class Senders:
+    """Senders of webhooks that run at the same time; valid ones retry like BuildPixel."""
 
     url: str
     statuses: list[int] = field(default_factory=list)
 
-    async def all(self, senders: list[Any], at_once: int = 40) -> None:
-        """Let all send, in any order, so many at a time."""
-        random.Random(7).shuffle(senders)  # the same disorder each time
-        turn = asyncio.Semaphore(at_once)
+    async def run(self, senders: list[Any], concurrency: int = 40) -> None:
+        """Run all senders in random order."""
+        random.Random(7).shuffle(senders)  # noqa: S311  # the same order in each test run
+        semaphore = asyncio.Semaphore(concurrency)
         timeout = aiohttp.ClientTimeout(total=60)
         async with aiohttp.ClientSession(timeout=timeout) as session:
 
             async def one(sender: Any) -> None:
-                async with turn:
+                async with semaphore:
                     await sender(session)
 
             await asyncio.gather(*(one(sender) for sender in senders))
 
-    def genuine(self, build_id: str, status: str = "complete", attempts: int = 60) -> Any:
-        """Return a sender who comes again until it is answered 2xx."""
+    def valid(self, build_id: str, status: str = "complete", attempts: int = 60) -> Any:
+        """Return a sender that retries until the answer is 2xx."""
         body = envelope(build_id, status)
 
         async def send(session: aiohttp.ClientSession) -> None:
@@ -87,7 +87,10 @@ class Crowd:
         return send
 
     def once(self, body: Any, signed: str) -> Any:
-        """Return a sender who comes once with anything."""
+        """Return a sender that sends a body once.
+
+        :param body: the body, or a function that returns it.
+        """
 
         async def send(session: aiohttp.ClientSession) -> None:
             await self._post(session, body() if callable(body) else body, signed)
@@ -105,27 +108,27 @@ class Crowd:
         return status
 
 
-async def dawdling() -> Any:
-    """Send a body more slowly than anybody waits for."""
+async def slow_body() -> Any:
+    """Yield a body more slowly than the receiver waits."""
     for _ in range(30):
         yield b"{"
         await asyncio.sleep(0.5)
 
 
 def memories(airflow: Airflow) -> dict[int, int]:
-    """Return how many bytes the API server and its workers hold, by process."""
+    """Return the memory of the API server and its workers in bytes, by process id."""
     leader = psutil.Process(airflow.components["api-server"].pid)
     processes = [leader, *leader.children(recursive=True)]
     return {one.pid: one.memory_info().rss for one in processes}
 
 
 def memory(airflow: Airflow) -> int:
-    """Return how many bytes they hold together."""
+    """Return the total memory of the API server in bytes."""
     return sum(memories(airflow).values())
 
 
 def build_runs(airflow: Airflow) -> list[dict[str, Any]]:
-    """Return all runs of the Dag that gets one for each build."""
+    """Return all runs of the Dag that has one run per build."""
     found: list[dict[str, Any]] = []
     while True:
         path = f"/dags/each_build/dagRuns?limit=100&offset={len(found)}&order_by=id"
@@ -135,8 +138,8 @@ def build_runs(airflow: Airflow) -> list[dict[str, Any]]:
             return found
 
 
-def told(airflow: Airflow, name: str) -> list[str]:
-    """Return the builds of which an asset's events tell, with all their repetitions."""
+def reported_builds(airflow: Airflow, name: str) -> list[str]:
+    """Return the build id of each event of an asset, with repetitions."""
     pattern = f"/assets?limit=100&name_pattern={name.replace(' ', '%20')}"
     [asset] = airflow.api.call("GET", pattern)["assets"]
     path = f"/assets/events?asset_id={asset['id']}&limit=100"

@@ -1,4 +1,4 @@
-"""Webhooks and watchers in a real Airflow, with two API server workers, floods and kill -9."""
+"""Webhooks and watchers in a real Airflow with two API server workers, bursts and kill -9."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_buildpixel.sandbox.demo.airflow import Airflow
-    from tests.asset_events.integration.real import Crowd
+    from tests.asset_events.integration.real import Senders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -39,7 +39,7 @@ ROUNDS = 30
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox in which builds end when they are told to."""
+    """A sandbox in which builds end when the test sets their status."""
     with Sandbox(default=Plan(outcome="stays_pending"), webhook_pause=2.0) as sandbox:
         yield sandbox
 
@@ -70,32 +70,32 @@ def _ended(sandbox: Sandbox, count: int, platform: str = "Win64") -> list[str]:
     return pushed
 
 
-def _bad(crowd: Crowd, forged: list[str]) -> list[object]:
-    """Return what hostile and broken senders send."""
+def _invalid(senders: Senders, forged: list[str]) -> list[object]:
+    """Return hostile and broken senders."""
     bodies = [real.envelope(build_id, "complete") for build_id in forged]
     good = [(body, real.signature(body)) for body in (b"{", b"[]", b"\xff", b'{"type":"ping"}')]
     large = b" " * (10 * MEGABYTE)
     return [
-        *(crowd.once(body, real.signature(body, "wrong")) for body in bodies * 4),
-        *(crowd.once(body, "") for body in bodies),
-        *(crowd.once(body, signed) for body, signed in good * 20),
-        *(crowd.once(lambda: io.BytesIO(large), "sha256=") for _ in range(15)),
-        *(crowd.once(real.dawdling, "sha256=") for _ in range(15)),
+        *(senders.once(body, real.signature(body, "wrong")) for body in bodies * 4),
+        *(senders.once(body, "") for body in bodies),
+        *(senders.once(body, signed) for body, signed in good * 20),
+        *(senders.once(lambda: io.BytesIO(large), "sha256=") for _ in range(15)),
+        *(senders.once(real.slow_body, "sha256=") for _ in range(15)),
     ]
 
 
-def _warm_up(airflow: Airflow, sandbox: Sandbox, crowd: Crowd) -> None:
-    """Send until no worker process grows any more: each loads at its first delivery what it needs.
+def _warm_up(airflow: Airflow, sandbox: Sandbox, senders: Senders) -> None:
+    """Send until no worker process grows: each imports modules at its first delivery.
 
-    Each round comes over new connections, which any of them may accept.
+    Each round uses new connections, which any worker may accept.
     """
-    quiet, cold = 0, real.memories(airflow)
-    before = cold
+    stable, initial = 0, real.memories(airflow)
+    before = initial
     for _ in range(ROUNDS):
-        asyncio.run(crowd.all([crowd.genuine(one) for one in _ended(sandbox, 20)]))
+        asyncio.run(senders.run([senders.valid(one) for one in _ended(sandbox, 20)]))
         after = real.memories(airflow)
-        quiet = quiet + 1 if max(_grown(before, after)) < MEGABYTE else 0
-        if quiet >= 3 and sum(one > MEGABYTE for one in _grown(cold, after)) >= WORKERS:
+        stable = stable + 1 if max(_grown(before, after)) < MEGABYTE else 0
+        if stable >= 3 and sum(one > MEGABYTE for one in _grown(initial, after)) >= WORKERS:
             return
         before = after
 
@@ -105,29 +105,30 @@ def _grown(before: dict[int, int], after: dict[int, int]) -> list[int]:
 
 
 def test_bursts(airflow: Airflow, sandbox: Sandbox) -> None:
-    """A thousand deliveries, good, doubled and bad: each genuine build has its one run."""
-    genuine, forged = _ended(sandbox, 200), _ended(sandbox, 50)
-    crowd = real.Crowd(_url(airflow))
-    _warm_up(airflow, sandbox, crowd)
+    """After a thousand valid, repeated and invalid deliveries each valid build has one run."""
+    ended, forged = _ended(sandbox, 200), _ended(sandbox, 50)
+    senders = real.Senders(_url(airflow))
+    _warm_up(airflow, sandbox, senders)
     warm, before = {run["dag_run_id"] for run in real.build_runs(airflow)}, real.memory(airflow)
-    senders = [crowd.genuine(build_id) for build_id in genuine for _ in range(3)]
-    asyncio.run(crowd.all([*senders, *_bad(crowd, forged)]))
-    wanted = {f"buildpixel__{build_id}" for build_id in genuine}
+    valid = [senders.valid(build_id) for build_id in ended for _ in range(3)]
+    asyncio.run(senders.run([*valid, *_invalid(senders, forged)]))
+    wanted = {f"buildpixel__{build_id}" for build_id in ended}
     runs = [run for run in real.build_runs(airflow) if run["dag_run_id"] not in warm]
     assert len(runs) == len(wanted)
     assert {run["dag_run_id"] for run in runs} == wanted
-    assert {run["conf"]["build_id"] for run in runs} == set(genuine)
+    assert {run["conf"]["build_id"] for run in runs} == set(ended)
     grown = real.memory(airflow) - before
-    print(
-        {status: crowd.statuses.count(status) for status in sorted(set(crowd.statuses))}
-    )  # figures
-    print(f"memory before {before / MEGABYTE:.0f} MB, grown {grown / MEGABYTE:.1f} MB")  # figures
+    counts = {status: senders.statuses.count(status) for status in sorted(set(senders.statuses))}
+    print(counts)  # noqa: T201  # figures
+    print(  # noqa: T201  # figures
+        f"memory before {before / MEGABYTE:.0f} MB, growth {grown / MEGABYTE:.1f} MB"
+    )
     assert grown < 60 * MEGABYTE
-    assert 500 not in crowd.statuses
+    assert 500 not in senders.statuses
 
 
-def test_consuming_dags_run(airflow: Airflow, sandbox: Sandbox) -> None:
-    """What the sandbox sends by itself ends as runs of the Dag per build and of the asset's."""
+def test_dags_run(airflow: Airflow, sandbox: Sandbox) -> None:
+    """A webhook of the sandbox starts a run of the Dag per build and of the asset's Dag."""
     sandbox.webhook(_url(airflow), real.SECRET)
     [build_id] = _ended(sandbox, 1)
     run_id = f"buildpixel__{build_id}"
@@ -137,51 +138,57 @@ def test_consuming_dags_run(airflow: Airflow, sandbox: Sandbox) -> None:
         consumed = airflow.api.call("GET", "/dags/on_asset/dagRuns?limit=1&state=success")
         return runs.get(run_id) == "success" and bool(consumed["dag_runs"])
 
-    airflow.wait_until(done, real.PATIENCE, "both Dags have run")
+    airflow.wait_until(done, real.TIMEOUT, "both Dags have run")
 
 
 def test_killed_api_server(airflow: Airflow, sandbox: Sandbox) -> None:
-    """An API server that is killed in a burst loses and doubles nothing that is sent again."""
+    """If the API server is killed in a burst, retries lose and duplicate nothing."""
     server, builds = airflow.components["api-server"], _ended(sandbox, 60)
-    crowd = real.Crowd(_url(airflow))
-    senders = [crowd.genuine(build_id) for build_id in builds for _ in range(2)]
+    senders = real.Senders(_url(airflow))
+    valid = [senders.valid(build_id) for build_id in builds for _ in range(2)]
     with ThreadPoolExecutor(1) as pool:
-        burst = pool.submit(asyncio.run, crowd.all(senders, at_once=10))
-        airflow.wait_until(lambda: 200 in crowd.statuses, 120, "some are taken")
+        burst = pool.submit(asyncio.run, senders.run(valid, concurrency=10))
+        airflow.wait_until(lambda: 200 in senders.statuses, 120, "some are accepted")
         server.kill()
         server.start()
-        burst.result(real.PATIENCE)
-    assert 0 in crowd.statuses
+        burst.result(real.TIMEOUT)
+    assert 0 in senders.statuses
     wanted = sorted(f"buildpixel__{build_id}" for build_id in builds)
     runs = sorted(run["dag_run_id"] for run in real.build_runs(airflow))
     assert [run_id for run_id in runs if run_id in wanted] == wanted
 
 
 def test_killed_triggerer(airflow: Airflow, sandbox: Sandbox) -> None:
-    """A killed triggerer's watcher goes on where it was: none missed, none twice."""
+    """After its triggerer is killed a watcher continues: no build is missed or reported twice."""
     triggerer = airflow.components["triggerer"]
     platform = {"platform": "Linux"}
-    airflow.wait_until(lambda: bool(_cursors(airflow)), real.PATIENCE, "the watcher has begun")
+    airflow.wait_until(lambda: bool(_cursors(airflow)), real.TIMEOUT, "the watcher has started")
     first = _ended(sandbox, 3, **platform)
-    airflow.wait_until(lambda: len(_told(airflow)) >= 3, real.PATIENCE, "the first builds are told")
     airflow.wait_until(
-        lambda: any(set(first) <= {*cursor["settled"]} for cursor in _cursors(airflow)),
-        real.PATIENCE,
+        lambda: len(_reported(airflow)) >= 3, real.TIMEOUT, "the first builds are reported"
+    )
+    airflow.wait_until(
+        lambda: any(set(first) <= {*cursor["handled"]} for cursor in _cursors(airflow)),
+        real.TIMEOUT,
         "the cursor is saved",
     )
     triggerer.kill()
     meanwhile = _ended(sandbox, 5, **platform)
     triggerer.start()
-    airflow.wait_until(lambda: len(_told(airflow)) >= 8, real.PATIENCE, "the others are told")
+    airflow.wait_until(
+        lambda: len(_reported(airflow)) >= 8, real.TIMEOUT, "the others are reported"
+    )
     last = _ended(sandbox, 1, **platform)
-    airflow.wait_until(lambda: len(_told(airflow)) >= 9, real.PATIENCE, "the last one is told")
-    assert sorted(_told(airflow)) == sorted(first + meanwhile + last)
+    airflow.wait_until(
+        lambda: len(_reported(airflow)) >= 9, real.TIMEOUT, "the last one is reported"
+    )
+    assert sorted(_reported(airflow)) == sorted(first + meanwhile + last)
     consumed = airflow.api.call("GET", "/dags/on_watch/dagRuns?limit=100")["dag_runs"]
     assert consumed
 
 
 def _cursors(airflow: Airflow) -> list[dict[str, Any]]:
-    """Give what watchers have saved; only the database shows it."""
+    """Return the cursors that watchers have saved, from the database."""
     address = f"{(airflow.home.path / 'airflow.db').as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, timeout=60, uri=True)) as database:
         return [
@@ -189,6 +196,6 @@ def _cursors(airflow: Airflow) -> list[dict[str, Any]]:
         ]
 
 
-def _told(airflow: Airflow) -> list[str]:
-    found: list[str] = real.told(airflow, "linux builds")
+def _reported(airflow: Airflow) -> list[str]:
+    found: list[str] = real.reported_builds(airflow, "linux builds")
     return found

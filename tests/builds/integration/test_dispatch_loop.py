@@ -15,7 +15,7 @@ from airflow_provider_buildpixel.exceptions import (
     Forbidden,
     InvalidRequest,
 )
-from tests.clients.shells import BRIEF, ROOMY, brief
+from tests.clients.adapters import LONG_TIMEOUT, SHORT_TIMEOUT, short_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
 
 
-class Desk:
-    """A caller that dispatches, and whose sleep moves the sandbox's clock instead."""
+class Caller:
+    """Dispatches builds; its sleep advances the sandbox's clock instead."""
 
     def __init__(self, sandbox: Sandbox, client: Client, **request: Any) -> None:
         setting = sandbox.setting("MyGame", platform="Linux")
         self.sandbox = sandbox
         self.client = client
-        self.read_requested = BuildRequest(setting["projectId"], setting["id"], **request)
+        self.build_request = BuildRequest(setting["projectId"], setting["id"], **request)
         self.setting: BuildSetting = client.perform(
             get_build_setting(setting["projectId"], setting["id"])
         )
         self.slept = 0.0
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass in the sandbox only."""
+        """Advance the sandbox's clock."""
         self.slept += seconds
         self.sandbox.advance(seconds)
 
-    def look(self) -> Snapshot:
-        """Look at what is there before the request."""
-        return take_snapshot(self.client, self.read_requested, self.setting)
+    def snapshot(self) -> Snapshot:
+        """Return the builds before the request."""
+        return take_snapshot(self.client, self.build_request, self.setting)
 
-    def dispatch(self, before: Snapshot | None = None, **how: Any) -> str:
-        """Start the build."""
-        before = before or self.look()
+    def dispatch(self, snapshot: Snapshot | None = None, **kwargs: Any) -> str:
+        """Start the build; return its id."""
+        snapshot = snapshot or self.snapshot()
         return dispatch_build(
-            self.client, self.read_requested, self.setting, before, sleep=self.sleep, **how
+            self.client, self.build_request, self.setting, snapshot, sleep=self.sleep, **kwargs
         )
 
     @property
@@ -66,192 +66,195 @@ class Desk:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    """Give a blocking client whose pauses are short."""
-    one = Client(settings, jitter=lambda: 0.0)
-    yield one
-    one.close()
+    """Yield a blocking client whose pauses are short."""
+    client = Client(settings, jitter=lambda: 0.0)
+    yield client
+    client.close()
 
 
 @pytest.fixture
-def desk(sandbox: Sandbox, client: Client) -> Desk:
-    """Give a caller that asks for MyGame on Linux."""
-    return Desk(sandbox, client)
+def caller(sandbox: Sandbox, client: Client) -> Caller:
+    """Return a caller that requests MyGame on Linux."""
+    return Caller(sandbox, client)
 
 
-LOST = ["reset", "close", "timeout", "502"]
+LOST_ANSWERS = ["reset", "close", "timeout", "502"]
 
 
 @pytest.mark.parametrize(
-    ("how", "request_timeout"), [(how, BRIEF if how == "timeout" else ROOMY) for how in LOST]
+    ("how", "request_timeout"),
+    [(how, SHORT_TIMEOUT if how == "timeout" else LONG_TIMEOUT) for how in LOST_ANSWERS],
 )
-def test_an_answer_lost_after_the_fact(sandbox: Sandbox, desk: Desk, how: str) -> None:
-    """When the build was started and the answer lost, the build is found and none is added."""
+def test_an_answer_lost_after_the_build_started(sandbox: Sandbox, caller: Caller, how: str) -> None:
+    """If the build was started and the answer lost, the build is found and not started again."""
     sandbox.fault("lost-answer", "POST trigger", times=1, how=how)
-    build_id = desk.dispatch()
+    build_id = caller.dispatch()
     assert [build["id"] for build in sandbox.builds()] == [build_id]
-    assert desk.posts == 1
+    assert caller.posts == 1
 
 
 @pytest.mark.parametrize("fault", ["reset", "close", "500", "502-html", "503-empty"])
-def test_a_request_lost_before_the_fact(sandbox: Sandbox, desk: Desk, fault: str) -> None:
-    """When nothing was started, that is seen after a while, and the request sent once more."""
+def test_a_request_that_started_no_build(sandbox: Sandbox, caller: Caller, fault: str) -> None:
+    """If searches find no build, the request is sent once more."""
     sandbox.fault(fault, "POST trigger", times=1)
-    build_id = desk.dispatch()
+    build_id = caller.dispatch()
     assert [build["id"] for build in sandbox.builds()] == [build_id]
-    assert desk.posts == 2
-    assert desk.slept > 20
+    assert caller.posts == 2
+    assert caller.slept > 20
 
 
 @pytest.mark.parametrize("fault", ["reset", "500"])
-def test_requests_lost_for_good(sandbox: Sandbox, desk: Desk, fault: str) -> None:
-    """After two requests without a trace the dispatch gives up rather than go on for ever."""
+def test_all_requests_are_lost(sandbox: Sandbox, caller: Caller, fault: str) -> None:
+    """After two requests without a build, the dispatch fails."""
     sandbox.fault(fault, "POST trigger")
-    with pytest.raises(DispatchUncertain, match="no build of it can be seen"):
-        desk.dispatch()
-    assert desk.posts == 2
+    with pytest.raises(DispatchUncertain, match="no build of it is listed"):
+        caller.dispatch()
+    assert caller.posts == 2
     assert sandbox.builds() == []
 
 
-@brief
-def test_a_request_that_hangs(sandbox: Sandbox, desk: Desk) -> None:
-    """A request that timed out may still run, so that it is never repeated."""
+@short_timeout
+def test_a_request_that_hangs(sandbox: Sandbox, caller: Caller) -> None:
+    """A request that timed out may still be running, so it is not repeated."""
     sandbox.fault("hang", "POST trigger", times=1)
     with pytest.raises(DispatchUncertain):
-        desk.dispatch()
-    assert desk.posts == 1
+        caller.dispatch()
+    assert caller.posts == 1
 
 
 @pytest.mark.parametrize("lag", [1.0, 5.0, 12.0])
-def test_a_stale_list(sandbox: Sandbox, desk: Desk, lag: float) -> None:
-    """A build that the lists show late only is found all the same."""
-    before = desk.look()
+def test_a_stale_list(sandbox: Sandbox, caller: Caller, lag: float) -> None:
+    """A build that the lists show late is found."""
+    snapshot = caller.snapshot()
     sandbox.fault("lost-answer", "POST trigger", times=1)
     sandbox.fault("stale", "GET /builds", lag=lag)
-    build_id = desk.dispatch(before)
+    build_id = caller.dispatch(snapshot)
     assert [build["id"] for build in sandbox.builds()] == [build_id]
-    assert desk.posts == 1
+    assert caller.posts == 1
 
 
-def test_a_push_at_the_same_time(sandbox: Sandbox, desk: Desk) -> None:
-    """A build that a push started meanwhile is not taken for ours."""
-    before = desk.look()
+def test_a_push_at_the_same_time(sandbox: Sandbox, caller: Caller) -> None:
+    """A build that a push has started meanwhile is not mistaken for ours."""
+    snapshot = caller.snapshot()
     sandbox.fault("lost-answer", "POST trigger", times=1)
-    pushed = sandbox.push(desk.read_requested.build_setting_id)
-    build_id = desk.dispatch(before)
+    pushed = sandbox.push(caller.build_request.build_setting_id)
+    build_id = caller.dispatch(snapshot)
     assert build_id != pushed
     assert len(sandbox.builds()) == 2
 
 
-def test_only_a_push(sandbox: Sandbox, desk: Desk) -> None:
-    """Where a push started a build and our request none, ours is sent again."""
-    before = desk.look()
+def test_a_push_and_a_lost_request(sandbox: Sandbox, caller: Caller) -> None:
+    """If a push started a build and our request did not, our request is sent again."""
+    snapshot = caller.snapshot()
     sandbox.fault("reset", "POST trigger", times=1)
-    pushed = sandbox.push(desk.read_requested.build_setting_id)
-    build_id = desk.dispatch(before)
+    pushed = sandbox.push(caller.build_request.build_setting_id)
+    build_id = caller.dispatch(snapshot)
     assert {build["id"] for build in sandbox.builds()} == {pushed, build_id}
-    assert desk.posts == 2
+    assert caller.posts == 2
 
 
-def test_another_dispatch_of_the_same_token(sandbox: Sandbox, desk: Desk) -> None:
-    """Two builds of the token that cannot be told apart are listed, and nothing is dispatched."""
-    before = desk.look()
-    desk.dispatch()
+def test_another_dispatch_of_the_same_token(sandbox: Sandbox, caller: Caller) -> None:
+    """If two builds of the token match, the error lists both and the request is not repeated."""
+    snapshot = caller.snapshot()
+    caller.dispatch()
     sandbox.fault("lost-answer", "POST trigger", times=1)
     with pytest.raises(DispatchUncertain) as caught:
-        desk.dispatch(before)
+        caller.dispatch(snapshot)
     assert len(caught.value.candidates) == 2
-    assert desk.posts == 2
+    assert caller.posts == 2
 
 
 def test_another_commit_of_the_same_token(sandbox: Sandbox, client: Client) -> None:
-    """A build of the token for another commit is not taken for ours."""
-    ours, theirs = (Desk(sandbox, client, commit=name * 20) for name in ("ab", "cd"))
-    before = ours.look()
+    """A build of the same token for another commit is not mistaken for ours."""
+    ours, theirs = (Caller(sandbox, client, commit=name * 20) for name in ("ab", "cd"))
+    snapshot = ours.snapshot()
     theirs.dispatch()
     sandbox.fault("lost-answer", "POST trigger", times=1)
-    build_id = ours.dispatch(before)
+    build_id = ours.dispatch(snapshot)
     assert sandbox.build(build_id)["commit"] == "ab" * 20
 
 
-def test_a_live_build(sandbox: Sandbox, desk: Desk) -> None:
-    """A build that was live before is in the snapshot, and not taken for the new one."""
-    live = sandbox.push(desk.read_requested.build_setting_id, triggered_by="api_token:somebody")
-    before = desk.look()
-    assert [build.id for build in before.live] == [live]
+def test_a_live_build(sandbox: Sandbox, caller: Caller) -> None:
+    """A build that was live before is in the snapshot and not mistaken for the new one."""
+    live = sandbox.push(caller.build_request.build_setting_id, triggered_by="api_token:other")
+    snapshot = caller.snapshot()
+    assert [build.id for build in snapshot.live] == [live]
     sandbox.fault("lost-answer", "POST trigger", times=1)
-    assert desk.dispatch(before) != live
+    assert caller.dispatch(snapshot) != live
     assert sandbox.build(live)["status"] == "superseded"
 
 
-def test_a_search(sandbox: Sandbox, desk: Desk) -> None:
+def test_search_first(sandbox: Sandbox, caller: Caller) -> None:
     """A later try that finds the build of an earlier one sends no request."""
-    before = desk.look()
-    build_id = desk.dispatch(before)
-    assert desk.dispatch(before, searching=True) == build_id
-    assert desk.posts == 1
+    snapshot = caller.snapshot()
+    build_id = caller.dispatch(snapshot)
+    assert caller.dispatch(snapshot, search_first=True) == build_id
+    assert caller.posts == 1
 
 
-def test_a_search_in_vain(sandbox: Sandbox, desk: Desk) -> None:
-    """A later try that finds nothing, for long enough, sends the request."""
-    build_id = desk.dispatch(searching=True)
+def test_search_first_finds_nothing(sandbox: Sandbox, caller: Caller) -> None:
+    """A later try whose searches find nothing sends the request."""
+    build_id = caller.dispatch(search_first=True)
     assert [build["id"] for build in sandbox.builds()] == [build_id]
 
 
-def test_blind(sandbox: Sandbox, client: Client) -> None:
-    """Where neither the answer nor the list can be had, nothing is dispatched twice."""
-    desk = Desk(sandbox, Client(client.settings, sleep=lambda _: None, jitter=lambda: 0.0))
-    before = desk.look()
+def test_search_fails(sandbox: Sandbox, client: Client) -> None:
+    """If both the answer and the search fail, the request is not repeated."""
+    caller = Caller(sandbox, Client(client.settings, sleep=lambda _: None, jitter=lambda: 0.0))
+    snapshot = caller.snapshot()
     sandbox.fault("lost-answer", "POST trigger", times=1)
     sandbox.fault("401", "GET /builds")
     with pytest.raises(DispatchUncertain):
-        desk.dispatch(before)
-    desk.client.close()
-    assert desk.posts == 1
+        caller.dispatch(snapshot)
+    caller.client.close()
+    assert caller.posts == 1
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("403", Forbidden), ("refuse", InvalidRequest)])
 def test_a_refusal(
-    sandbox: Sandbox, desk: Desk, fault: str, expected: type[BuildPixelError]
+    sandbox: Sandbox, caller: Caller, fault: str, expected: type[BuildPixelError]
 ) -> None:
-    """A refusal is passed on as it is: nothing was started."""
+    """A refusal is raised unchanged, as no build was started."""
     sandbox.fault(fault, "POST trigger")
     with pytest.raises(expected):
-        desk.dispatch()
-    assert desk.posts == 1
+        caller.dispatch()
+    assert caller.posts == 1
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "random", "ended-first"])
-def test_many_builds(sandbox: Sandbox, desk: Desk, order: str) -> None:
-    """Among hundreds of builds the new one is found, whatever the order of the list."""
+def test_many_builds(sandbox: Sandbox, caller: Caller, order: str) -> None:
+    """The new build is found among hundreds, whatever the order of the list."""
     for number in range(220):
-        sandbox.push(desk.read_requested.build_setting_id, branch=f"b{number}")
+        sandbox.push(caller.build_request.build_setting_id, branch=f"b{number}")
     sandbox.world.variants = type(sandbox.world.variants)(builds_order=order)
     sandbox.fault("lost-answer", "POST trigger", times=1)
-    build_id = desk.dispatch()
+    build_id = caller.dispatch()
     assert sandbox.builds()[-1]["id"] == build_id
-    assert desk.posts == 1
+    assert caller.posts == 1
 
 
-class Gone(Exception):
+class SupervisorEndedError(Exception):
     """The supervisor of this process has ended."""
 
 
 @pytest.mark.parametrize(
-    ("fault", "searching"),
+    ("fault", "search_first"),
     [
         pytest.param({"name": "429", "retry_after": 0}, False, id="refused"),
         pytest.param({"name": "reset"}, False, id="lost"),
         pytest.param({"name": "slow", "delay": 0.0}, True, id="after a search"),
     ],
 )
-def test_who_is_gone_asks_once(desk: Desk, fault: dict[str, Any], *, searching: bool) -> None:
-    """Before each request but a first one, the caller can end the dispatch."""
-    desk.sandbox.fault(route="POST trigger", times=1, **fault)
+def test_before_retry_can_end_the_dispatch(
+    caller: Caller, fault: dict[str, Any], *, search_first: bool
+) -> None:
+    """Before each request except the first, the caller can end the dispatch."""
+    caller.sandbox.fault(route="POST trigger", times=1, **fault)
 
-    def gone() -> None:
-        raise Gone
+    def raise_error() -> None:
+        raise SupervisorEndedError
 
-    with pytest.raises(Gone):
-        desk.dispatch(searching=searching, again=gone)
-    assert desk.posts == (0 if searching else 1)
-    assert desk.sandbox.builds() == []
+    with pytest.raises(SupervisorEndedError):
+        caller.dispatch(search_first=search_first, before_retry=raise_error)
+    assert caller.posts == (0 if search_first else 1)
+    assert caller.sandbox.builds() == []

@@ -1,4 +1,4 @@
-"""A server that means harm: neither the token, nor the loop, nor the memory is its to take."""
+"""A hostile server gets no token, and can neither block the event loop nor fill the memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from aiohttp import ClientConnectionResetError
 from airflow_provider_buildpixel.api import endpoints
 from airflow_provider_buildpixel.exceptions import BuildPixelError
 from airflow_provider_buildpixel.waits.actions import Expired
-from tests.clients.hostile import HANDSHAKE, hostile
-from tests.clients.shells import Waiting, built, end_of, opened, until
-from tests.clients.wire import answer, wire
+from tests.clients.adapters import RecordedWait, ended_build, open_client, run_wait, wait_until
+from tests.clients.hostile_server import HANDSHAKE, hostile_server
+from tests.clients.raw_server import http_response, raw_server
 
 if TYPE_CHECKING:
     import socket as socketlib
@@ -27,90 +27,91 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.api.settings import Settings
     from airflow_provider_buildpixel.sandbox import Sandbox
-    from tests.clients.hostile import Hostile
+    from tests.clients.hostile_server import HostileServer
 
-HANG = 0.1
-"""Seconds of its own processor time that one turn of a loop may take."""
+MAX_STEP = 0.1
+"""Seconds of processor time that one step of the event loop may take."""
 
-LOOK_EVERY = 0.002
-"""Seconds between two looks: a loop that never rests fights the server's thread at each packet."""
+SAMPLE_INTERVAL = 0.002
+"""Seconds between two samples: a loop without pauses competes with the thread of the server."""
 
 
 @pytest.fixture
-def server() -> Iterator[Hostile]:
+def server() -> Iterator[HostileServer]:
     """Run a hostile server."""
-    with hostile() as running:
+    with hostile_server() as running:
         yield running
 
 
 @pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("transport", ["websocket", "polling", "polling-post"])
-async def test_a_handshake_that_is_redirected(
-    sandbox: Sandbox, settings: Settings, kind: str, status: int, transport: str
+async def test_redirected_handshake(
+    sandbox: Sandbox, settings: Settings, client_kind: str, status: int, transport: str
 ) -> None:
-    """No step of the live channel's handshake can be led to another host, token or not."""
+    """No step of the handshake follows a redirect to another host."""
     opening = f"0{json.dumps(HANDSHAKE)}".encode()
 
     def redirect(connection: socketlib.socket) -> None:
-        head = line.heads[-1]
+        head = redirecting.request_heads[-1]
         path = head.split(" ", 2)[1]
         if path.startswith("/builds/"):
-            connection.sendall(answer(json.dumps(build).encode()))
+            connection.sendall(http_response(json.dumps(build).encode()))
         elif "transport=websocket" in path and transport != "websocket":
-            connection.sendall(answer(b"", status="403 Forbidden"))
+            connection.sendall(http_response(b"", status="403 Forbidden"))
         elif transport == "polling-post" and head.startswith("GET") and "sid=" not in path:
-            connection.sendall(answer(opening))
+            connection.sendall(http_response(opening))
         else:
             if transport != "polling-post" or head.startswith("POST"):
-                astray.append(head)
-            elsewhere = f"Location: {sandbox.url.replace('http', scheme)}{path}"
-            connection.sendall(answer(b"", elsewhere, status=f"{status} Moved"))
+                redirected.append(head)
+            location = f"Location: {sandbox.url.replace('http', scheme)}{path}"
+            connection.sendall(http_response(b"", location, status=f"{status} Moved"))
 
-    def refused() -> bool:
-        """Tell that the step was led astray, and that there was time to follow, of some reads."""
-        later = line.heads[line.heads.index(astray[0]) :] if astray else []
+    def had_time_to_follow() -> bool:
+        """Return whether a step was redirected, and four reads later there was time to follow."""
+        heads = redirecting.request_heads
+        later = heads[heads.index(redirected[0]) :] if redirected else []
         return sum(head.startswith("GET /builds/") for head in later) >= 4
 
-    build, astray = {"id": "b", "status": "running"}, list[str]()
-    scheme = "ws" if kind == "blocking" and transport == "websocket" else "http"
-    with wire(redirect) as line:
-        async with opened(kind, replace(settings, base_url=line.url)) as shell:
-            task = asyncio.create_task(end_of(shell, Waiting("b", join_wait=0.05)))
-            await until(refused)
+    build, redirected = {"id": "b", "status": "running"}, list[str]()
+    scheme = "ws" if client_kind == "blocking" and transport == "websocket" else "http"
+    with raw_server(redirect) as redirecting:
+        async with open_client(client_kind, replace(settings, base_url=redirecting.url)) as client:
+            task = asyncio.create_task(run_wait(client, RecordedWait("b", join_wait=0.05)))
+            await wait_until(had_time_to_follow)
             build["status"] = "complete"
-            assert built(await task).status == "complete"
+            assert ended_build(await task).status == "complete"
     assert not sandbox.requests
 
 
 @dataclass
-class Turns:
-    """The processor time of the longest turn of a loop, and what it may be."""
+class LoopSteps:
+    """The processor time of the longest step of an event loop, and its limit, in seconds."""
 
     longest: float = 0.0
-    most: float = HANG
-    look_every: float = LOOK_EVERY
+    limit: float = MAX_STEP
+    sample_interval: float = SAMPLE_INTERVAL
 
 
-async def _pulse(turns: Turns) -> None:
-    """Note the processor time of the longest turn of the loop: what a busy machine cannot add."""
+async def _measure(steps: LoopSteps) -> None:
+    """Measure the longest step in processor time, which does not grow on a busy machine."""
     before = time.thread_time()
     while True:
-        await asyncio.sleep(turns.look_every)
+        await asyncio.sleep(steps.sample_interval)
         now = time.thread_time()
-        turns.longest = max(turns.longest, now - before)
+        steps.longest = max(steps.longest, now - before)
         before = now
 
 
 @pytest.fixture
-async def turns() -> AsyncIterator[Turns]:
-    """Watch the turns of the test's loop."""
-    watched = Turns()
-    task = asyncio.create_task(_pulse(watched))
-    yield watched
+async def loop_steps() -> AsyncIterator[LoopSteps]:
+    """Measure the steps of the test's event loop, and check the limit at the end."""
+    measured = LoopSteps()
+    task = asyncio.create_task(_measure(measured))
+    yield measured
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert watched.longest < watched.most
+    assert measured.longest < measured.limit
 
 
 def _log(message: str, **more: Any) -> str:
@@ -140,9 +141,13 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=list(FLOODS))
 async def test_floods(
-    server: Hostile, settings: Settings, kind: str, turns: Turns, flood: list[str]
+    server: HostileServer,
+    settings: Settings,
+    client_kind: str,
+    loop_steps: LoopSteps,
+    flood: list[str],
 ) -> None:
-    """No flood of packets hangs the loop or keeps the end of the build from being found."""
+    """No flood of packets blocks the event loop or hides the end of the build."""
 
     async def attack(socket: web.WebSocketResponse) -> None:
         with suppress(ClientConnectionResetError):
@@ -150,13 +155,13 @@ async def test_floods(
                 await socket.send_str(packet)
 
     server.attack = attack
-    async with opened(kind, replace(settings, base_url=server.url)) as shell:
-        waiting = Waiting("b", poll_interval=0.2)
-        task = asyncio.create_task(end_of(shell, waiting))
-        await until(lambda: server.attacked, 20)
+    async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
+        wait = RecordedWait("b", poll_interval=0.2)
+        task = asyncio.create_task(run_wait(client, wait))
+        await wait_until(lambda: server.attacked, 20)
         server.build = {"id": "b", "status": "complete"}
-        assert built(await task).status == "complete"
-    assert "\x1b" not in waiting.told
+        assert ended_build(await task).status == "complete"
+    assert "\x1b" not in wait.log_text
 
 
 ODD_HANDSHAKES = [
@@ -175,26 +180,28 @@ ODD_HANDSHAKES = [
 
 @pytest.mark.parametrize("odd", [*ODD_HANDSHAKES, "0[]", "0", "", "9", "0" + "[" * 9_000], ids=repr)
 async def test_odd_handshakes(
-    server: Hostile, settings: Settings, kind: str, turns: Turns, odd: Any
+    server: HostileServer, settings: Settings, client_kind: str, loop_steps: LoopSteps, odd: Any
 ) -> None:
-    """Whatever a server says of itself, the wait goes on over REST."""
+    """With any handshake of the server, the wait continues over REST."""
     whole = {} if odd == {} else HANDSHAKE
     server.handshake = odd if isinstance(odd, str) else "0" + json.dumps({**whole, **odd})
-    async with opened(kind, replace(settings, base_url=server.url)) as shell:
-        task = asyncio.create_task(end_of(shell, Waiting("b", poll_interval=0.05, join_wait=0.1)))
-        await until(lambda: server.connections)
+    async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
+        task = asyncio.create_task(
+            run_wait(client, RecordedWait("b", poll_interval=0.05, join_wait=0.1))
+        )
+        await wait_until(lambda: server.connections)
         server.build = {"id": "b", "status": "complete"}
-        assert built(await task).status == "complete"
+        assert ended_build(await task).status == "complete"
 
 
-async def test_a_server_that_falls_silent(server: Hostile, settings: Settings, kind: str) -> None:
-    """One that no longer pings is left for a new connection, however well it still reads."""
+async def test_silent_server(server: HostileServer, settings: Settings, client_kind: str) -> None:
+    """If a server stops to ping, the channel reconnects, although the server still reads."""
     server.handshake = "0" + json.dumps({**HANDSHAKE, "pingInterval": 1000, "pingTimeout": 100})
-    async with opened(kind, replace(settings, base_url=server.url)) as shell:
-        task = asyncio.create_task(end_of(shell, Waiting("b", poll_interval=60)))
-        await until(lambda: server.joined >= 2, 30)
+    async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
+        task = asyncio.create_task(run_wait(client, RecordedWait("b", poll_interval=60)))
+        await wait_until(lambda: server.joined >= 2, 30)
         server.build = {"id": "b", "status": "complete"}
-        assert built(await task).status == "complete"
+        assert ended_build(await task).status == "complete"
 
 
 def _build(**more: Any) -> bytes:
@@ -213,43 +220,45 @@ COSTLY = {
 }
 
 
-def _cost(answered: bytes) -> float:
-    """Give the processor time of reading an answer, and of nothing else.
+def _parse_time(answer: bytes) -> float:
+    """Return the processor time in seconds that parsing an answer takes.
 
-    Of the one with many keys it is half of what a turn may take, even on a machine at ease.
+    For the answer with many keys it is half of the limit of a step, even on an idle machine.
     """
     before = time.thread_time()
-    json.loads(answered)
+    json.loads(answer)
     return time.thread_time() - before
 
 
-@pytest.mark.parametrize("answered", COSTLY.values(), ids=list(COSTLY))
+@pytest.mark.parametrize("answer", COSTLY.values(), ids=list(COSTLY))
 async def test_costly_answers(
-    server: Hostile, settings: Settings, turns: Turns, answered: bytes
+    server: HostileServer, settings: Settings, loop_steps: LoopSteps, answer: bytes
 ) -> None:
-    """No answer of REST hangs the loop, whether it is read singly or as a list."""
-    turns.look_every = 0.0  # at each turn: two answers that come at once are two turns
-    server.build = answered
-    calibrated = answered is COSTLY["keys"]
-    cost = _cost(answered) if calibrated else 0.0
-    async with opened(
+    """No REST answer blocks the event loop, neither in a single read nor as a list."""
+    loop_steps.sample_interval = 0.0  # two answers that arrive together are two steps
+    server.build = answer
+    calibrated = answer is COSTLY["keys"]
+    cost = _parse_time(answer) if calibrated else 0.0
+    async with open_client(
         "asyncio", replace(settings, base_url=server.url, request_timeout=9)
-    ) as shell:
-        waiting = Waiting("b", poll_interval=0.05, channel="polling")
-        task = asyncio.create_task(end_of(shell, waiting))
+    ) as client:
+        wait = RecordedWait("b", poll_interval=0.05, channel="polling")
+        task = asyncio.create_task(run_wait(client, wait))
         with suppress(BuildPixelError):
-            await shell.attempt(endpoints.list_builds())
-        await until(lambda: server.reads >= 3)
+            await client.attempt(endpoints.list_builds())
+        await wait_until(lambda: server.reads >= 3)
         server.build = {"id": "b", "status": "complete"}
-        assert built(await task).status == "complete"
-    assert len(waiting.records) < 1_500
+        assert ended_build(await task).status == "complete"
+    assert len(wait.messages) < 1_500
     if calibrated:
-        turns.most = max(HANG, 4 * max(cost, _cost(answered)))
+        loop_steps.limit = max(MAX_STEP, 4 * max(cost, _parse_time(answer)))
 
 
-async def test_another_build(server: Hostile, settings: Settings, kind: str) -> None:
-    """An answer that is about another build than was asked for does not end a wait."""
+async def test_another_build(server: HostileServer, settings: Settings, client_kind: str) -> None:
+    """An answer about another build than the requested one does not end a wait."""
     server.build = {"id": "other", "status": "complete"}
-    async with opened(kind, replace(settings, base_url=server.url)) as shell:
-        end = await end_of(shell, Waiting("b", channel="polling", poll_interval=0.05, seconds=0.5))
+    async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
+        end = await run_wait(
+            client, RecordedWait("b", channel="polling", poll_interval=0.05, timeout=0.5)
+        )
     assert isinstance(end, Expired)

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from airflow_provider_buildpixel.channel.async_channel import (
-    AsyncChannel,
-    _AsyncConnectResult,
-    _close_client,
-)
+from airflow_provider_buildpixel.channel.async_channel import AsyncChannel
+from airflow_provider_buildpixel.channel.async_client import AsyncConnectResult, close_client
 from airflow_provider_buildpixel.channel.metrics import Metrics
 from airflow_provider_buildpixel.waits.subscription import Subscriptions
 
@@ -19,9 +16,10 @@ if TYPE_CHECKING:
 
 
 async def test_a_late_packet(settings: Settings) -> None:
-    """It fails, instead of opening a session that nobody would ever close."""
-    client = await AsyncChannel(settings, Subscriptions(), Metrics())._client(_AsyncConnectResult())
-    await _close_client(client, None)
-    said = await client.eio._send_request("POST", settings.base_url)
-    assert isinstance(said, str)
+    """The packet fails; the library does not open a session that nothing would close."""
+    channel = AsyncChannel(settings, Subscriptions(), Metrics())
+    client = await channel._new_client(AsyncConnectResult())
+    await close_client(client, None)
+    answer = await client.eio._send_request("POST", settings.base_url)
+    assert isinstance(answer, str)
     assert not isinstance(client.eio.http, aiohttp.ClientSession)

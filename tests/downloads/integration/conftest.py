@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_buildpixel.downloads.destinations.local import LocalFile
 from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
-from tests.downloads.integration import stores as shops
+from tests.downloads.integration.stores import running_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow_provider_buildpixel.sandbox import Sandbox
+    from tests.downloads.integration.stores import FakeStore
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def no_threads_left() -> Iterator[None]:
     """Check that a download leaves no thread behind."""
     yield
     end = time.monotonic() + 3
@@ -29,30 +32,37 @@ def nothing_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def shop() -> Iterator[shops.Shop]:
-    """Run a store whose answers the test writes."""
-    with shops.opened() as one:
-        yield one
+def store() -> Iterator[FakeStore]:
+    """Run a store whose responses the test defines."""
+    with running_store() as running:
+        yield running
 
 
 @pytest.fixture
-def noise() -> bytes:
-    """Give a few megabytes that nothing compresses."""
-    return os.urandom(3_000_000)
+def filled_store(store: FakeStore) -> FakeStore:
+    """Run a store with a few megabytes of incompressible data."""
+    store.content = os.urandom(3_000_000)
+    return store
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> LocalFile:
+    """Return a file to download to."""
+    return LocalFile(tmp_path / "game.tar.gz")
 
 
 @pytest.fixture
 def hook(buildpixel_sandbox: Sandbox) -> Iterator[BuildPixelHook]:
-    """Connect to a sandbox."""
+    """Return a hook that is connected to the sandbox."""
     assert buildpixel_sandbox.url
-    one = BuildPixelHook()
-    yield one
-    one.close()
+    connected = BuildPixelHook()
+    yield connected
+    connected.close()
 
 
 @pytest.fixture
 def built(buildpixel_sandbox: Sandbox) -> Callable[..., str]:
-    """Give a function that builds, and returns the id of the build, which has ended."""
+    """Return a function that runs a build to its end and returns its id."""
 
     def build(size: int | None = 3_000_000, outcome: str = "complete") -> str:
         sandbox = buildpixel_sandbox

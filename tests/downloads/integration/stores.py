@@ -1,4 +1,4 @@
-"""A store whose answers the tests write, for what the sandbox's never says."""
+"""A store whose responses the tests define, for what the sandbox's store never sends."""
 
 from __future__ import annotations
 
@@ -28,8 +28,14 @@ SIGNATURE = "Signature=s3cr3tsignature"
 
 
 @dataclass
-class Shop:
-    """What the server gives and how; what it was asked."""
+class FakeStore:
+    """What the server sends, what the API announces, and the requests that came.
+
+    :param pause: seconds to wait after each megabyte.
+    :param cut_at: bytes of a body after which the connection is closed.
+    :param announced_size: -1 is the right size.
+    :param announced_md5: ``right`` is the right checksum.
+    """
 
     content: bytes = b""
     etag: str | None = '"one"'
@@ -38,42 +44,41 @@ class Shop:
     redirect: str | None = None
     lengths: bool = True
     pause: float = 0.0
-    cut: int | None = None
-    asked: list[dict[str, str]] = field(default_factory=list)
+    cut_at: int | None = None
+    requests: list[dict[str, str]] = field(default_factory=list)
+    """The headers of each request."""
+
     paths: list[str] = field(default_factory=list)
-    before: Callable[[Shop], int | None] = lambda _: None
-    """Called with each request; may change what is given, or give the status of a refusal."""
+    on_request: Callable[[FakeStore], int | None] = lambda _: None
+    """Called with each request; may change what is sent, or return the status of a refusal."""
 
     url: str = ""
-    size: int | None = -1
-    md5: str | None = "right"
-    fetched: int = 0
+    announced_size: int | None = -1
+    announced_md5: str | None = "right"
 
     def artifact(self) -> Artifact:
-        """Give what the API would say; by default the truth."""
-        self.fetched += 1
-        size = len(self.content) if self.size == -1 else self.size
-        md5 = hashlib.md5(self.content, usedforsecurity=False)
-        spelt = base64.b64encode(md5.digest()).decode() if self.md5 == "right" else self.md5
-        return Artifact(f"{self.url}/a.tar.gz?{SIGNATURE}", None, size, spelt)
+        """Return what the API announces."""
+        size = len(self.content) if self.announced_size == -1 else self.announced_size
+        digest = hashlib.md5(self.content, usedforsecurity=False).digest()
+        right = self.announced_md5 == "right"
+        md5 = base64.b64encode(digest).decode() if right else self.announced_md5
+        return Artifact(f"{self.url}/a.tar.gz?{SIGNATURE}", None, size, md5)
 
-    def download(
+    def job(
         self,
         destination: Destination,
         cancel_token: CancelToken | None = None,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         **options: object,
     ) -> DownloadJob:
-        """Make a download from here."""
-        chosen = DownloadOptions(**options)  # type: ignore[arg-type]  # names and values as in the tests
-        settings = Settings(self.url, "bp_token", request_timeout=5.0)
+        """Return a job that downloads from this store."""
         return DownloadJob(
             "b1",
             self.artifact,
             destination,
-            settings,
-            chosen,
-            tell,
+            Settings(self.url, "bp_token", request_timeout=5.0),
+            DownloadOptions(**options),  # type: ignore[arg-type]  # names and values as in the tests
+            report,
             cancel_token or CancelToken(),
             lambda: 0.0,
         )
@@ -81,93 +86,90 @@ class Shop:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    shop: Shop
+    store: FakeStore
 
     def do_GET(self) -> None:
-        shop = self.shop
-        shop.asked.append(dict(self.headers.items()))
-        shop.paths.append(self.path)
-        if (status := shop.before(shop)) is not None:
-            self._refuse(status)
-        elif shop.redirect and not self.path.startswith("/there"):
-            self.send_response(307)
-            self.send_header("Location", shop.redirect)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        store = self.store
+        store.requests.append(dict(self.headers.items()))
+        store.paths.append(self.path)
+        if (status := store.on_request(store)) is not None:
+            self._send_empty(status)
+        elif store.redirect and not self.path.startswith("/there"):
+            self._send_empty(307, Location=store.redirect)
         else:
-            self._give(shop)
+            self._send_content(store)
 
-    def _refuse(self, status: int) -> None:
+    def _send_empty(self, status: int, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _give(self, shop: Shop) -> None:
-        size, asked = len(shop.content), self.headers.get("Range")
+    def _send_content(self, store: FakeStore) -> None:
+        size, requested = len(store.content), self.headers.get("Range")
         start, stop = 0, size
-        if asked and shop.ranges:
-            first, _, last = asked.removeprefix("bytes=").partition("-")
+        ranged = requested is not None and store.ranges
+        if requested is not None and store.ranges:
+            first, _, last = requested.removeprefix("bytes=").partition("-")
             start, stop = int(first), int(last) + 1 if last else size
             if start >= size:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{size}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._send_empty(416, **{"Content-Range": f"bytes */{size}"})
                 return
-        self.send_response(206 if asked and shop.ranges else 200)
-        if asked and shop.ranges:
+        self.send_response(206 if ranged else 200)
+        if ranged:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-        if shop.etag:
-            self.send_header("ETag", shop.etag)
-        for name, value in shop.headers.items():
+        if store.etag:
+            self.send_header("ETag", store.etag)
+        for name, value in store.headers.items():
             self.send_header(name, value)
-        self._body(shop, shop.content[start:stop])
+        self._send_body(store, store.content[start:stop])
 
-    def _body(self, shop: Shop, body: bytes) -> None:
-        if shop.lengths:
+    def _send_body(self, store: FakeStore, body: bytes) -> None:
+        if store.lengths:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self._slowly(shop, body[: shop.cut])
-            self.close_connection = shop.cut is not None
+            self._write_slowly(store, body[: store.cut_at])
+            self.close_connection = store.cut_at is not None
             return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for at in range(0, len(body), 10_000):
-            piece = body[at : at + 10_000]
-            self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        for offset in range(0, len(body), 10_000):
+            chunk = body[offset : offset + 10_000]
+            self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
         self.wfile.write(b"0\r\n\r\n")
 
-    def _slowly(self, shop: Shop, body: bytes) -> None:
-        step = len(body) if not shop.pause else 1_000_000
-        for at in range(0, len(body), max(1, step)):
-            self.wfile.write(body[at : at + step])
-            time.sleep(shop.pause)
+    def _write_slowly(self, store: FakeStore, body: bytes) -> None:
+        step = len(body) if not store.pause else 1_000_000
+        for offset in range(0, len(body), max(1, step)):
+            self.wfile.write(body[offset : offset + step])
+            time.sleep(store.pause)
 
-    def log_message(self, format: str, *args: object) -> None:  # as it is inherited
-        """Say nothing."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as it is inherited
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing when a client breaks off."""
+        """Ignore clients that close the connection."""
 
 
 @contextmanager
-def opened() -> Iterator[Shop]:
-    """Run a shop."""
-    shop = Shop()
-    handler = type("Handler", (_Handler,), {"shop": shop})
+def running_store() -> Iterator[FakeStore]:
+    """Run a store."""
+    store = FakeStore()
+    handler = type("Handler", (_Handler,), {"store": store})
     with _Server(("127.0.0.1", 0), handler) as server:
-        shop.url = f"http://127.0.0.1:{server.server_port}"
+        store.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield shop
+        yield store
         server.shutdown()
         thread.join()
 
 
 def tarball(*members: tarfile.TarInfo | tuple[str, bytes], compress: int = 1) -> bytes:
-    """Pack files, and whatever else a test thinks of."""
+    """Return a gzip tarball of the given files and other members."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for member in members:

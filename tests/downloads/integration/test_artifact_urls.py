@@ -1,4 +1,4 @@
-"""Which addresses of an artifact are asked at all: a BuildPixel that lies may name any."""
+"""Which artifact URLs a download requests: a hostile server may send any."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from airflow_provider_buildpixel.exceptions import UnexpectedAnswer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.downloads.integration.stores import Shop
+    from tests.downloads.integration.stores import FakeStore
 
-SAFE, CLEAR = "https://api.buildpixel.io", "http://127.0.0.1:8765"
-FILE = "file:///etc/passwd"
+FILE_URL = "file:///etc/passwd"
 
 
-@pytest.mark.parametrize("when", ["at-first", "renewed"])
-def test_a_file_is_not_fetched(shop: Shop, tmp_path: Path, when: str) -> None:
-    """No address leads a download to a file of the worker: neither the first nor a fresh one."""
-    shop.content = b"x" * 1000
-    job = shop.download(LocalFile(tmp_path / "a.tar.gz"))
-    good = shop.artifact()
-    bad = replace(good, url=FILE)
-    answers = iter([bad] if when == "at-first" else [good, bad])
+@pytest.mark.parametrize("when", ["first", "refreshed"])
+def test_file_url_is_not_read(store: FakeStore, tmp_path: Path, when: str) -> None:
+    """No URL makes a download read a file of the worker: neither the first nor a fresh one."""
+    store.content = b"x" * 1000
+    job = store.job(LocalFile(tmp_path / "a.tar.gz"))
+    good = store.artifact()
+    bad = replace(good, url=FILE_URL)
+    answers = iter([bad] if when == "first" else [good, bad])
     job.get_artifact = lambda: next(answers)
-    shop.before = lambda _: 403
+    store.on_request = lambda _: 403
     with pytest.raises(UnexpectedAnswer, match="where https was expected"):
         run_download(job)
     assert not (tmp_path / "a.tar.gz").exists()

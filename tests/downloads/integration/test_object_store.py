@@ -1,4 +1,4 @@
-"""Downloads into object stores: S3, by moto's server and Airflow's amazon provider, and others."""
+"""Downloads into object stores: S3, run by moto and used by Airflow's provider, and others."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
     from airflow_provider_buildpixel.sandbox import Sandbox
-    from tests.downloads.integration.stores import Shop
+    from tests.downloads.integration.stores import FakeStore
 
 pytest.importorskip("s3fs")
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of libraries in between
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # s3fs leaves its session to the loop
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the libraries used
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # s3fs does not close its session
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # as above
 ]
 ROUTE = "GET artifact"
@@ -68,7 +68,7 @@ def s3() -> Iterator[Any]:
 
 @pytest.fixture
 def bucket(s3: Any) -> Iterator[Any]:
-    """Empty the bucket after the test, which must leave no upload behind."""
+    """Check that the test leaves no upload behind, and empty the bucket."""
     yield s3
     assert "Uploads" not in s3.list_multipart_uploads(Bucket="games")
     for entry in s3.list_objects_v2(Bucket="games").get("Contents", []):
@@ -80,10 +80,10 @@ def _keys(s3: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [100_000, 20 * MIB], ids=["one-put", "multipart"])
-def test_object_appears_whole(
+def test_object_is_complete(
     bucket: Any, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path, size: int
 ) -> None:
-    """The object has the artifact's bytes, and is recognised if it is there already."""
+    """The object has the artifact's bytes, and is recognised if it already exists."""
     build_id, url = built(size), "s3://buckets@games/releases/game.tar.gz"
     found = hook.download_artifact(build_id, url)
     assert (found.path, found.size_bytes) == (url, size)
@@ -96,13 +96,13 @@ def test_object_appears_whole(
         hook.download_artifact(built(size + 1), url)
 
 
-def test_breaks_do_not_reach_the_upload(
+def test_upload_continues_over_interruptions(
     bucket: Any,
     buildpixel_sandbox: Sandbox,
     hook: BuildPixelHook,
     built: Callable[..., str],
 ) -> None:
-    """An upload goes on over breaks of the download, in order and with nothing twice."""
+    """An upload continues when the download is interrupted, in order and with nothing twice."""
     build_id = built(12 * MIB)
     buildpixel_sandbox.fault("artifact-breaks", at=5_000_000, times=2)
     hook.download_artifact(build_id, "s3://buckets@games/game")
@@ -115,7 +115,7 @@ def test_mismatch_aborts_the_upload(
     hook: BuildPixelHook,
     built: Callable[..., str],
 ) -> None:
-    """A wrong byte leaves no object and no upload, and the object that was there as it was."""
+    """A wrong byte leaves no object and no upload, and an existing object unchanged."""
     build_id = built(20 * MIB)
     bucket.put_object(Bucket="games", Key="game", Body=b"old")
     buildpixel_sandbox.fault("artifact-corrupt", at=15_000_000)
@@ -133,7 +133,7 @@ def test_failure_aborts_the_upload(
     hook: BuildPixelHook,
     built: Callable[..., str],
 ) -> None:
-    """An artifact that goes away in the middle leaves no object and no upload."""
+    """An artifact that is removed during the download leaves no object and no upload."""
     build_id = built(20 * MIB)
     buildpixel_sandbox.fault("artifact-gone", after=1)
     buildpixel_sandbox.fault("artifact-breaks", at=15_000_000, times=1)
@@ -142,30 +142,30 @@ def test_failure_aborts_the_upload(
     assert _keys(bucket) == []
 
 
-def test_kill_aborts_the_upload(bucket: Any, shop: Shop) -> None:
+def test_kill_aborts_the_upload(bucket: Any, store: FakeStore) -> None:
     """A task that is killed leaves no object and no upload."""
-    shop.content, shop.cut = os.urandom(20 * MIB), 15_000_000
-    cancel_token, over = CancelToken(), threading.Event()
+    store.content, store.cut_at = os.urandom(20 * MIB), 15_000_000
+    cancel_token, cancelled = CancelToken(), threading.Event()
 
-    def wait(shop: Shop) -> None:
-        if len(shop.asked) == 2:
+    def cancel(store: FakeStore) -> None:
+        if len(store.requests) == 2:
             cancel_token.cancel()
-            over.wait(5)
+            cancelled.wait(5)
 
-    shop.before = wait
-    place = parse_destination(
+    store.on_request = cancel
+    destination = parse_destination(
         "s3://buckets@games/game", extract=False, max_expansion=50, verify=True
     )
     with pytest.raises(DownloadCancelledError):
-        run_download(shop.download(place, cancel_token))
-    over.set()
+        run_download(store.job(destination, cancel_token))
+    cancelled.set()
     assert _keys(bucket) == []
 
 
-def test_refusal_of_the_store_is_raised(
+def test_error_of_the_object_store_is_raised(
     s3: Any, buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str]
 ) -> None:
-    """An error of the object store ends the download as what it is."""
+    """An error of the object store ends the download, and is raised unchanged."""
     assert s3
     build_id = built(20 * MIB)
     with pytest.raises(OSError, match="bucket"):
@@ -173,13 +173,13 @@ def test_refusal_of_the_store_is_raised(
     assert len(buildpixel_sandbox.requests_to(ROUTE)) <= 1
 
 
-def test_store_that_writes_in_place_gets_a_part_first(
+def test_store_that_shows_unfinished_files(
     hook: BuildPixelHook,
     built: Callable[..., str],
     buildpixel_sandbox: Sandbox,
     tmp_path: Path,
 ) -> None:
-    """In a file system that shows half-written files, another name is written and then moved."""
+    """Where half-written files are visible, another path is written and then moved."""
     from fsspec.implementations.dirfs import DirFileSystem
     from fsspec.implementations.local import LocalFileSystem
 
@@ -199,8 +199,8 @@ def test_store_that_writes_in_place_gets_a_part_first(
     assert not list(tmp_path.iterdir())
 
 
-def test_objects_are_not_unpacked(hook: BuildPixelHook) -> None:
-    """Unpacking into an object store is refused before anything is asked for."""
+def test_unpacking_to_an_object_store(hook: BuildPixelHook) -> None:
+    """Unpacking into an object store is refused before any request."""
     for url, extract in (("s3://buckets@games/game", True), ("s3://buckets@games/game/", False)):
         with pytest.raises(InvalidRequest, match="local directory"):
             hook.download_artifact("b1", url, extract=extract)
@@ -210,7 +210,7 @@ def test_objects_are_not_unpacked(hook: BuildPixelHook) -> None:
 def test_file_urls_are_local_files(
     hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path, spelling: str
 ) -> None:
-    """A ``file://`` URL is the local file that it names, with all that holds for one."""
+    """A ``file://`` URL is treated like the local path in it."""
     path = tmp_path / "game.tar.gz"
     found = hook.download_artifact(built(), spelling.format(path))
     assert found.path == str(path)
@@ -218,7 +218,7 @@ def test_file_urls_are_local_files(
 
 
 @pytest.mark.parametrize("url", ["file://game.tar.gz", "file://host/game.tar.gz", ""])
-def test_odd_destinations(hook: BuildPixelHook, url: str) -> None:
-    """A destination that names no place is refused before anything is asked for."""
+def test_invalid_destinations(hook: BuildPixelHook, url: str) -> None:
+    """A destination without a usable path is refused before any request."""
     with pytest.raises(InvalidRequest):
         hook.download_artifact("b1", url)

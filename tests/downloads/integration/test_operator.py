@@ -1,4 +1,4 @@
-"""The operator: rendered, run, retried and killed."""
+"""The operator: templates, result, retry and kill."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def _operator(build_id: str, destination: Path, **more: Any) -> BuildPixelDownlo
     )
 
 
-def test_returns_plain_facts(
+def test_returns_plain_json(
     buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path
 ) -> None:
     """The XCom holds path, size and checksum as plain JSON, and no signed URL."""
     assert buildpixel_sandbox.url
-    found = _operator(built(), tmp_path / "game").execute(CONTEXT)
-    assert set(found) == {"path", "size_bytes", "checksum_md5"}
-    assert json.loads(json.dumps(found)) == found
-    assert found["path"] == str(tmp_path / "game")
+    result = _operator(built(), tmp_path / "game").execute(CONTEXT)
+    assert set(result) == {"path", "size_bytes", "checksum_md5"}
+    assert json.loads(json.dumps(result)) == result
+    assert result["path"] == str(tmp_path / "game")
 
 
 def test_templates() -> None:
@@ -54,18 +54,18 @@ def test_templates() -> None:
 def test_parameters_reach_the_download(
     buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """What the operator is told to do is done: unpack, and do without the checksum."""
+    """Parameters of the operator apply: here unpacking without the checksum."""
     assert buildpixel_sandbox.url
     build_id = built()
-    found = _operator(build_id, tmp_path / "game", extract=True, verify=False).execute(CONTEXT)
-    assert found["checksum_md5"] is None
+    result = _operator(build_id, tmp_path / "game", extract=True, verify=False).execute(CONTEXT)
+    assert result["checksum_md5"] is None
     assert (tmp_path / "game/Build.json").exists()
 
 
-def test_a_retry_goes_on(
+def test_retry_resumes(
     buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A second try of the task, another process in real life, fetches only what lacks."""
+    """A second try of the task, in practice another process, requests only the missing bytes."""
     build_id = built()
     gone = buildpixel_sandbox.fault("artifact-gone", after=1)
     buildpixel_sandbox.fault("artifact-breaks", at=2_000_000, times=1)
@@ -77,33 +77,33 @@ def test_a_retry_goes_on(
 
 
 def test_kill_before_anything_runs() -> None:
-    """A task that is killed before it runs has nothing to stop."""
+    """Killing a task before it runs is not an error."""
     _operator("b1", "/nowhere").on_kill()  # type: ignore[arg-type]  # never used
 
 
-KILLED = """\
+KILLED_TASK = """\
 import os, signal, sys, time
 from airflow_provider_buildpixel.operators.buildpixel import BuildPixelDownloadArtifactOperator
 task = BuildPixelDownloadArtifactOperator(
     task_id="download", build_id=sys.argv[1], destination=sys.argv[2]
 )
 signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-print("begun", flush=True)
+print("started", flush=True)
 try:
     task.execute({})
 finally:
-    print("over at", time.monotonic(), flush=True)
+    print("ended at", time.monotonic(), flush=True)
 """
 
 
-def test_sigterm_ends_it_at_once(
+def test_sigterm_cancels_at_once(
     buildpixel_sandbox: Sandbox, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Called from a signal handler, as Airflow does, on_kill ends it at once; the part stays."""
+    """Called from a signal handler, as by Airflow, on_kill ends the download; the part stays."""
     build_id, path = built(), tmp_path / "game"
     part = path.with_name("game.part")
     stalled = buildpixel_sandbox.fault("artifact-stalls", at=2_500_000)
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, build_id, str(path)]
+    command = [sys.executable, "-W", "ignore", "-c", KILLED_TASK, build_id, str(path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as task:
@@ -115,14 +115,14 @@ def test_sigterm_ends_it_at_once(
         killed_at = time.monotonic()
         task.send_signal(signal.SIGTERM)
         output, _ = task.communicate(timeout=60)
-    over_at = float(output.partition("over at ")[2].split()[0])  # before the interpreter's end
-    assert over_at - killed_at < DownloadOptions().window / 2
+    ended_at = float(output.partition("ended at ")[2].split()[0])  # before the interpreter ends
+    assert ended_at - killed_at < DownloadOptions().stall_window / 2
     assert task.returncode != 0
-    assert "StoppedError" in output
+    assert "DownloadCancelledError" in output
     assert "Signature" not in output
     size = part.stat().st_size
     assert CHUNK <= size <= 2_500_000
-    # Whatever the part has is right: with the rest, which alone is fetched, it is the whole.
+    # The bytes of the part are right: with the missing ones, the file passes verification.
     stalled.remove()
     _operator(build_id, path).execute(CONTEXT)
     assert buildpixel_sandbox.requests_to("GET artifact")[-1].headers["Range"] == f"bytes={size}-"

@@ -1,4 +1,4 @@
-"""What becomes of downloads from the sandbox: files, directories, refusals."""
+"""Results of downloads from the sandbox: files, directories, errors."""
 
 from __future__ import annotations
 
@@ -36,45 +36,45 @@ def _leftovers(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "removed", "words"),
+    ("outcome", "removed", "reason"),
     [
         ("complete", True, "retention has most likely removed"),
-        ("failed", False, "most likely it never made one"),
-        ("hangs", False, "has not ended"),
+        ("failed", False, "it most likely never produced one"),
+        ("hangs", False, "wait until the build finishes"),
     ],
 )
-def test_missing_artifact_says_why(
+def test_missing_artifact_has_a_reason(
     buildpixel_sandbox: Sandbox,
     hook: BuildPixelHook,
     built: Callable[..., str],
     tmp_path: Path,
     outcome: str,
-    removed: bool,  # a column of the table
-    words: str,
+    removed: bool,  # noqa: FBT001  # a column of the table
+    reason: str,
 ) -> None:
-    """A 404 of the API says which reason is likelier, from the build's status read once."""
+    """The error for a missing artifact names the likeliest reason, after one read of the build."""
     build_id = built(outcome=outcome)
     if removed:
         buildpixel_sandbox.remove_artifact(build_id)
-    with pytest.raises(ArtifactUnavailable, match=words):
+    with pytest.raises(ArtifactUnavailable, match=reason):
         hook.download_artifact(build_id, tmp_path / "game.tar.gz")
     assert len(buildpixel_sandbox.requests_to("GET /builds/:id")) == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_build_that_does_not_exist(hook: BuildPixelHook, tmp_path: Path) -> None:
-    """A build that there is not is said to be none."""
+    """The error for an unknown build names that as the reason."""
     with pytest.raises(ArtifactUnavailable, match="no such build"):
         hook.download_artifact("x" * 24, tmp_path / "game.tar.gz")
 
 
-def test_file_that_is_there_is_recognised(
+def test_existing_file(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Without overwrite the right file is success without a byte fetched, any other a refusal."""
+    """Without overwrite the right file is a success without a download, any other an error."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     first = hook.download_artifact(build_id, path)
-    fetched = len(buildpixel_sandbox.requests_to(ROUTE))
+    requests = len(buildpixel_sandbox.requests_to(ROUTE))
     assert hook.download_artifact(build_id, path) == first
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
@@ -83,35 +83,37 @@ def test_file_that_is_there_is_recognised(
         with pytest.raises(InvalidRequest, match="overwrite=True"):
             hook.download_artifact(build_id, path)
         assert path.read_bytes() == other
-    assert len(buildpixel_sandbox.requests_to(ROUTE)) == fetched
+    assert len(buildpixel_sandbox.requests_to(ROUTE)) == requests
     assert hook.download_artifact(build_id, path, overwrite=True) == first
     assert _md5(path) == first.checksum_md5
 
 
-@pytest.mark.parametrize("unknown", ["verify", "checksum"])
-def test_file_of_another_build(
+@pytest.mark.parametrize("unverified", ["verify", "checksum"])
+def test_existing_file_of_another_build(
     buildpixel_sandbox: Sandbox,
     hook: BuildPixelHook,
     built: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    unknown: str,
+    unverified: str,
 ) -> None:
-    """A file of the right size that was not compared is not taken for the artifact."""
+    """A file of the right size is not accepted as the artifact without a compared checksum."""
     path = tmp_path / "game.tar.gz"
     hook.download_artifact(built(100_000), path)
-    if unknown == "checksum":
-        real = hook.get_artifact
-        monkeypatch.setattr(hook, "get_artifact", lambda one: replace(real(one), checksum_md5=None))
+    if unverified == "checksum":
+        original = hook.get_artifact
+        monkeypatch.setattr(
+            hook, "get_artifact", lambda id_: replace(original(id_), checksum_md5=None)
+        )
     with pytest.raises(InvalidRequest, match="overwrite=True"):
-        hook.download_artifact(built(100_000), path, verify=unknown != "verify")
+        hook.download_artifact(built(100_000), path, verify=unverified != "verify")
     assert len(buildpixel_sandbox.requests_to(ROUTE)) == 1
 
 
 def test_old_file_stays_until_the_new_one_is_verified(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A download that fails leaves the file that was there."""
+    """A failed download leaves the existing file unchanged."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     path.write_bytes(b"old")
     buildpixel_sandbox.fault("artifact-corrupt", at=5)
@@ -123,7 +125,7 @@ def test_old_file_stays_until_the_new_one_is_verified(
 def test_unpacks_while_downloading(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A directory gets the members, over breaks of the connection, and no tarball."""
+    """Members are unpacked over interruptions of the connection, without a tarball on disk."""
     build_id, target = built(), tmp_path / "game"
     buildpixel_sandbox.fault("artifact-breaks", at=700_000, times=3)
     found = hook.download_artifact(build_id, target, extract=True)
@@ -139,11 +141,11 @@ def test_unpacks_while_downloading(
 def test_damaged_tarball_is_a_mismatch(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A wrong byte raises ChecksumMismatch while unpacking too, and no directory appears."""
+    """A wrong byte raises ChecksumMismatch when unpacking too, and no directory appears."""
     build_id = built()
     buildpixel_sandbox.fault("artifact-corrupt", at=1_000_000)
     with pytest.raises(ChecksumMismatch):
         hook.download_artifact(build_id, f"{tmp_path}/game/")
-    with pytest.raises(UnexpectedAnswer, match="no intact gzip tarball"):
+    with pytest.raises(UnexpectedAnswer, match="not an intact gzip tarball"):
         hook.download_artifact(build_id, f"{tmp_path}/game/", verify=False)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Downloads from the sandbox's store, through the hook, over each of its faults."""
+"""Downloads from the sandbox's store through the hook, with each of its faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _leftovers(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name != "game.tar.gz")
 
 
-SURVIVED: dict[str, tuple[str, dict[str, Any]]] = {
+SURVIVED_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("artifact-breaks", {"times": 0}),
     "breaks": ("artifact-breaks", {"times": 3, "at": 700_000}),
     "breaks-at-once": ("artifact-breaks", {"times": 3, "at": 0}),
@@ -53,7 +53,7 @@ SURVIVED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "params"), SURVIVED.values(), ids=SURVIVED)
+@pytest.mark.parametrize(("fault", "params"), SURVIVED_FAULTS.values(), ids=SURVIVED_FAULTS)
 def test_survives(
     buildpixel_sandbox: Sandbox,
     hook: BuildPixelHook,
@@ -62,57 +62,57 @@ def test_survives(
     fault: str,
     params: dict[str, Any],
 ) -> None:
-    """A download survives each fault of the store that passes, or that can be worked around."""
+    """A download survives each fault of the store that is temporary or has a workaround."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     buildpixel_sandbox.fault(fault, route=ROUTE, **params)
-    found = hook.download_artifact(build_id, path)
-    assert (found.path, found.size_bytes) == (str(path), SIZE)
-    assert found.checksum_md5 == _md5(path)
+    result = hook.download_artifact(build_id, path)
+    assert (result.path, result.size_bytes) == (str(path), SIZE)
+    assert result.checksum_md5 == _md5(path)
     assert not _leftovers(tmp_path)
 
 
-def test_broken_connection_goes_on_at_the_right_byte(
+def test_resumes_at_the_right_byte(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """After a break the rest is asked for, and nothing twice."""
+    """After an interruption only the missing bytes are requested."""
     build_id = built()
     buildpixel_sandbox.fault("artifact-breaks", at=1_000_000, times=1)
     hook.download_artifact(build_id, tmp_path / "game.tar.gz")
-    asked = [r.headers["Range"] for r in buildpixel_sandbox.requests_to(ROUTE)]
-    assert asked == ["bytes=0-", "bytes=1000000-"]
+    ranges = [r.headers["Range"] for r in buildpixel_sandbox.requests_to(ROUTE)]
+    assert ranges == ["bytes=0-", "bytes=1000000-"]
 
 
 def test_ignored_range_is_noticed(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A store that answers with the whole file to a request for the rest does no harm."""
+    """A store that ignores the range and sends the whole file causes no error."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     buildpixel_sandbox.fault("artifact-breaks", at=1_000_000, times=1)
     buildpixel_sandbox.fault("artifact-ignores-range")
     assert hook.download_artifact(build_id, path).checksum_md5 == _md5(path)
 
 
-def test_wrong_byte_is_noticed(
+def test_wrong_byte_is_a_mismatch(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """One wrong byte raises ChecksumMismatch and leaves nothing; without verify it passes."""
+    """One wrong byte raises ChecksumMismatch and leaves no file; without verify it is accepted."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     buildpixel_sandbox.fault("artifact-corrupt", at=2_000_000)
     with pytest.raises(ChecksumMismatch):
         hook.download_artifact(build_id, path)
     assert not list(tmp_path.iterdir())
-    found = hook.download_artifact(build_id, path, verify=False)
-    assert (found.size_bytes, found.checksum_md5) == (SIZE, None)
+    result = hook.download_artifact(build_id, path, verify=False)
+    assert (result.size_bytes, result.checksum_md5) == (SIZE, None)
 
 
-@pytest.mark.parametrize("spelling", Variants.points()["checksum"])
-def test_checksum_in_every_spelling(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spelling: str
+@pytest.mark.parametrize("encoding", Variants.points()["checksum"])
+def test_checksum_in_every_encoding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
 ) -> None:
-    """The checksum is compared, whether it comes in hex of either case or in base64."""
+    """The checksum is compared in each encoding: hex of either case, and base64."""
     from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 
-    with Sandbox(variants=Variants(checksum=spelling)) as sandbox:
+    with Sandbox(variants=Variants(checksum=encoding)) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_BUILDPIXEL_DEFAULT", sandbox.connection_uri)
         sandbox.plan(artifact_bytes=100_000, queue=0.0, run=1.0)
         build_id = sandbox.push(sandbox.settings("MyGame")[0]["id"])
@@ -125,10 +125,10 @@ def test_checksum_in_every_spelling(
         hook.close()
 
 
-def test_refused_urls_come_to_an_end(
+def test_refused_urls_end_the_download(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A store that refuses every fresh URL ends the download, after a few."""
+    """A store that refuses every fresh URL ends the download after a few of them."""
     build_id = built()
     buildpixel_sandbox.fault("artifact-expired")
     with pytest.raises(UnexpectedAnswer, match="refuses fresh signed URLs"):
@@ -136,10 +136,10 @@ def test_refused_urls_come_to_an_end(
     assert len(buildpixel_sandbox.requests_to("GET /builds/:id/download")) == 3
 
 
-def test_a_retry_continues_the_part_file(
+def test_retry_continues_the_part_file(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """What a failed try fetched is not fetched again, and the whole is verified all the same."""
+    """A retry requests only the missing bytes, and still verifies the whole file."""
     build_id, path = built(), tmp_path / "game.tar.gz"
     gone = buildpixel_sandbox.fault("artifact-gone", after=1)
     buildpixel_sandbox.fault("artifact-breaks", at=1_500_000, times=1)
@@ -173,7 +173,7 @@ def test_token_never_reaches_the_store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No request to the store has an Authorization header, whatever .netrc says."""
+    """No request to the store has an Authorization header, even if .netrc has a password for it."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
     netrc.chmod(0o600)
@@ -194,7 +194,7 @@ def test_signature_is_never_shown(
     caplog: pytest.LogCaptureFixture,
     fault: str,
 ) -> None:
-    """Neither logs, those of libraries at DEBUG included, nor errors show a signed URL."""
+    """Neither errors nor logs, including those of libraries at DEBUG, contain a signed URL."""
     build_id = built()
     signature = hook.get_artifact(build_id).url.partition("Signature=")[2]
     buildpixel_sandbox.fault(fault, route=ROUTE, times=2, at=100)
@@ -213,7 +213,7 @@ def test_signature_is_never_shown(
 
 @pytest.mark.parametrize("target", ["/store/the-signature/1.tar.gz", "/1.tar.gz?the-signature"])
 def test_signature_in_other_places(target: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A signature in the path, or as the whole query, is not in what urllib3 logs either."""
+    """A signature in the path, or as the whole query, is removed from urllib3's messages too."""
     log = logging.getLogger("urllib3.connectionpool")
     with caplog.at_level(logging.DEBUG), redact_url_logs():
         log.debug('%s://%s:%s "%s %s %s" %s %s', "http", "store", 80, "GET", target, "1.1", 200, 5)
@@ -222,33 +222,33 @@ def test_signature_in_other_places(target: str, caplog: pytest.LogCaptureFixture
 
 
 def test_long_paths_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow hides a query, and a path that is long enough for a signature, wherever it shows."""
-    hidden: list[str] = []
-    monkeypatch.setattr(downloads, "mask_secret", hidden.append)
+    """Airflow masks a query, and a path that is long enough to contain a signature."""
+    masked: list[str] = []
+    monkeypatch.setattr(downloads, "mask_secret", masked.append)
     for url in ("https://store/1.tar.gz?sig=1", f"https://store/{'s' * 40}/1.tar.gz"):
         downloads.mask_signed_url(Artifact(url, None, None, None))
-    assert hidden == ["sig=1", f"/{'s' * 40}/1.tar.gz"]
+    assert masked == ["sig=1", f"/{'s' * 40}/1.tar.gz"]
 
 
-def test_endless_breaks_come_to_an_end(
+def test_endless_interruptions_end_the_download(
     buildpixel_sandbox: Sandbox, hook: BuildPixelHook, built: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A connection that gives a few bytes each time is given up, and the part file stays."""
+    """A download that is interrupted after a few bytes each time fails, and keeps the part file."""
     from airflow_provider_buildpixel.downloads.destinations.local import LocalFile
     from airflow_provider_buildpixel.downloads.job import DownloadJob, DownloadOptions
 
     build_id = built()
     buildpixel_sandbox.fault("artifact-breaks", at=1000)
-    place = LocalFile(tmp_path / "game.tar.gz")
+    destination = LocalFile(tmp_path / "game.tar.gz")
     job = DownloadJob(
         build_id,
         lambda: hook.get_artifact(build_id),
-        place,
+        destination,
         hook.settings,
         DownloadOptions(),
         lambda _: None,
         jitter=lambda: -1.0,
     )
-    with pytest.raises(Unreachable, match="again and again"):
+    with pytest.raises(Unreachable, match="interrupted too often"):
         run_download(job)
     assert (tmp_path / "game.tar.gz.part").stat().st_size == 8000

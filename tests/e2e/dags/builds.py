@@ -1,4 +1,4 @@
-"""The Dags of the end-to-end tests; a run's conf says what is built."""
+"""The Dags of the end-to-end tests; the conf of a run selects what is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with DAG("many_short_builds", schedule=None, max_active_tasks=64):
 
     @task
     def branches() -> list[str]:
-        """Give each build a branch of its own, else they would supersede each other."""
+        """Return a branch for each build: builds of one branch supersede each other."""
         return [f"topic-{number}" for number in range(40)]
 
     BuildPixelTriggerBuildOperator.partial(**BUILD, deferrable=True).expand(branch=branches())

@@ -1,4 +1,4 @@
-"""The Dags whose processes are killed; a run's conf says who asks for which branch."""
+"""The Dags whose processes are killed; the conf of a run has branch and connection."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BUILD: dict[str, Any] = {
     "poll_interval": 5,
     "retry_delay": timedelta(seconds=1),
 }
-WIDE: dict[str, Any] = {"max_active_runs": 100, "max_active_tasks": 100}
-PATIENT: dict[str, Any] = {"retries": 10, "retry_policy": BuildPixelRetryPolicy()}
+NO_LIMITS: dict[str, Any] = {"max_active_runs": 100, "max_active_tasks": 100}
+MANY_RETRIES: dict[str, Any] = {"retries": 10, "retry_policy": BuildPixelRetryPolicy()}
 
-with DAG("killed_deferred", schedule=None, **WIDE):
-    BuildPixelTriggerBuildOperator(**BUILD, **PATIENT, deferrable=True)
+with DAG("killed_deferred", schedule=None, **NO_LIMITS):
+    BuildPixelTriggerBuildOperator(**BUILD, **MANY_RETRIES, deferrable=True)
 
-with DAG("killed_blocking", schedule=None, **WIDE):
-    BuildPixelTriggerBuildOperator(**BUILD, **PATIENT, deferrable=False)
+with DAG("killed_blocking", schedule=None, **NO_LIMITS):
+    BuildPixelTriggerBuildOperator(**BUILD, **MANY_RETRIES, deferrable=False)
 
-with DAG("retried_once", schedule=None, **WIDE):
+with DAG("retried_once", schedule=None, **NO_LIMITS):
     BuildPixelTriggerBuildOperator(**BUILD, retries=1, deferrable=True)

@@ -1,6 +1,6 @@
-"""Airflow imports this where it starts. The scheduler then has what each of its tasks would load.
+"""Imported by Airflow at its start: loads in the scheduler what each of its tasks would load.
 
-LocalExecutor forks its workers, and these their tasks: two cores start twice as many this way.
+LocalExecutor forks its workers, and these fork their tasks: two cores start twice as many tasks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ if "scheduler" in sys.argv:
     from airflow_provider_buildpixel.operators import buildpixel as operators
     from airflow_provider_buildpixel.sensors import buildpixel as sensors
 
-    # Airflow asks all providers about an asset's URI, which takes a while the first time.
+    # The first URI of an asset is slow: Airflow loads all providers to check it.
     LOADED = supervisor, task_runner, blocking_channel, dispatch_loop, hooks, operators, sensors
     ASSET = Asset("buildpixel://MyGame/Win64-Shipping")

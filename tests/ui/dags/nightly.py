@@ -1,4 +1,4 @@
-"""The Dag of the browser tests beside the example: one build, whose end is the run's."""
+"""A Dag of the browser tests, besides the example: it runs one build."""
 
 from __future__ import annotations
 

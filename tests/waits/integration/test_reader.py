@@ -1,4 +1,4 @@
-"""The reader of many waits, against a service of plain values."""
+"""The reader of many waits, with a fake service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_buildpixel.exceptions import (
 from airflow_provider_buildpixel.waits.actions import BuildRead, Read, ReadFailed
 from airflow_provider_buildpixel.waits.reader import BuildReader
 from airflow_provider_buildpixel.waits.subscription import Subscriptions
-from tests.clients.shells import until
+from tests.clients.adapters import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,242 +29,246 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.endpoints import Call
     from airflow_provider_buildpixel.waits.subscription import Subscription, WaitEvent
 
-END = Read(Status("complete"))
+HINTED_READ = Read(Status("complete"))
 
 
-class Service:
-    """Answers calls from a dictionary; what stands in ``trouble`` is raised first."""
+class FakeService:
+    """Answers calls from a dictionary of statuses; raises the errors of a route first."""
 
     def __init__(self, statuses: dict[str, str]) -> None:
         self.statuses = statuses
-        self.on_read_failed: dict[str, list[Exception]] = {}
-        self.always: dict[str, Exception] = {}
-        self.slow: dict[str, float] = {}
-        self.read_requested: list[tuple[float, str]] = []
+        self.errors: dict[str, list[Exception]] = {}
+        self.permanent_errors: dict[str, Exception] = {}
+        self.delays: dict[str, float] = {}
+        self.requests: list[tuple[float, str]] = []
 
     async def attempt(self, call: Call[Any]) -> Any:
-        """Answer, or raise."""
-        self.read_requested.append((time.monotonic(), call.route))
-        await asyncio.sleep(self.slow.get(call.route, 0.0))
-        if call.route in self.always:
-            raise self.always[call.route]
-        if waiting := self.on_read_failed.get(call.route):
-            raise waiting.pop(0)
+        """Return the answer, or raise an error."""
+        self.requests.append((time.monotonic(), call.route))
+        await asyncio.sleep(self.delays.get(call.route, 0.0))
+        if call.route in self.permanent_errors:
+            raise self.permanent_errors[call.route]
+        if errors := self.errors.get(call.route):
+            raise errors.pop(0)
         if call.route == "/builds/:id":
             build_id = call.path.rpartition("/")[2]
             return call.parse({"id": build_id, "status": self.statuses[build_id]})
         wanted = dict(call.query)["status"]
-        found = [{"id": key, "status": s} for key, s in self.statuses.items() if s == wanted]
-        return call.parse({"items": found, "nextCursor": None})
+        items = [{"id": key, "status": s} for key, s in self.statuses.items() if s == wanted]
+        return call.parse({"items": items, "nextCursor": None})
 
     @property
     def routes(self) -> Counter[str]:
-        """How often each route was asked for."""
-        return Counter(route for _, route in self.read_requested)
+        """The number of requests by route."""
+        return Counter(route for _, route in self.requests)
 
 
-class Scene:
-    """A reader, its service, and waits for builds."""
+class ReaderSetup:
+    """A reader, its service, and subscriptions for builds."""
 
     def __init__(self, waits: int, status: str = "running") -> None:
-        self.service = Service({f"b{number}": status for number in range(waits)})
+        self.service = FakeService({f"b{number}": status for number in range(waits)})
         self.subscriptions = Subscriptions()
         self.metrics = Metrics()
         client: Any = self.service
         self.reader = BuildReader(client, self.subscriptions, self.metrics, jitter=lambda: 0.0)
         self.waits: dict[str, Subscription] = {
-            build_id: self.subscriptions.open(build_id)[0] for build_id in self.service.statuses
+            build_id: self.subscriptions.add(build_id)[0] for build_id in self.service.statuses
         }
 
-    def ask_all(self, read: Read) -> None:
-        """Let every wait ask."""
+    def request_all(self, read: Read) -> None:
+        """Request a read of every build."""
         for build_id in self.waits:
-            self.reader.ask(build_id, read)
+            self.reader.request(build_id, read)
 
-    async def news(self, build_id: str = "b0") -> WaitEvent:
-        """Give the next news of a build."""
+    async def event(self, build_id: str = "b0") -> WaitEvent:
+        """Return the next event of a build."""
         async with asyncio.timeout(20):
-            while (found := await self.waits[build_id].get(5.0)) is None:
+            while (event := await self.waits[build_id].get(5.0)) is None:
                 pass
-        return found
+        return event
 
-    async def all_news(self) -> list[WaitEvent]:
-        """Give the next news of every build."""
-        return [await self.news(build_id) for build_id in self.waits]
+    async def all_events(self) -> list[WaitEvent]:
+        """Return the next event of every build."""
+        return [await self.event(build_id) for build_id in self.waits]
 
 
 @asynccontextmanager
-async def scene(waits: int, status: str = "running") -> AsyncIterator[Scene]:
-    """Give a scene whose reader is closed in the end."""
-    found = Scene(waits, status)
+async def reader_setup(waits: int, status: str = "running") -> AsyncIterator[ReaderSetup]:
+    """Yield a reader with its service, and close it at the end."""
+    setup = ReaderSetup(waits, status)
     try:
-        yield found
+        yield setup
     finally:
-        await found.reader.close()
+        await setup.reader.close()
 
 
 async def test_many_waits_share_a_list() -> None:
-    """Twenty waits that ask within a second cost two requests."""
-    async with scene(20) as it:
-        it.ask_all(Read())
-        assert all(isinstance(news, BuildRead) for news in await it.all_news())
-        assert it.service.routes == {"/builds": 2}
-        assert it.metrics.requests == {("/builds", "200"): 2}
+    """Twenty reads that are requested within a second cost two requests."""
+    async with reader_setup(20) as setup:
+        setup.request_all(Read())
+        assert all(isinstance(event, BuildRead) for event in await setup.all_events())
+        assert setup.service.routes == {"/builds": 2}
+        assert setup.metrics.requests == {("/builds", "200"): 2}
 
 
-async def test_a_page_that_fails_is_asked_for_again() -> None:
-    """One failing page is no bad news for anybody."""
-    async with scene(20) as it:
-        it.service.on_read_failed["/builds"] = [ServerFault("broken", status_code=502)]
-        it.ask_all(Read())
-        assert all(isinstance(news, BuildRead) for news in await it.all_news())
-        assert it.service.routes == {"/builds": 3}
+async def test_a_failed_page_is_retried() -> None:
+    """One failed request of a page reaches no wait."""
+    async with reader_setup(20) as setup:
+        setup.service.errors["/builds"] = [ServerFault("broken", status_code=502)]
+        setup.request_all(Read())
+        assert all(isinstance(event, BuildRead) for event in await setup.all_events())
+        assert setup.service.routes == {"/builds": 3}
 
 
-async def test_a_build_in_no_list_is_read_by_itself() -> None:
-    """A build that is in no list of live builds costs one read more."""
-    async with scene(20) as it:
-        it.service.statuses["b3"] = "made-up"
-        it.ask_all(Read())
-        await it.all_news()
-        assert it.service.routes == {"/builds": 2, "/builds/:id": 1}
+async def test_a_build_in_no_list_is_read_singly() -> None:
+    """A build that is in no list of live builds costs one more read."""
+    async with reader_setup(20) as setup:
+        setup.service.statuses["b3"] = "made-up"
+        setup.request_all(Read())
+        await setup.all_events()
+        assert setup.service.routes == {"/builds": 2, "/builds/:id": 1}
 
 
-async def test_the_gap_of_a_log_is_filled_after_a_sweep() -> None:
-    """A list brings no log: a build whose log has a gap is read by itself as well."""
-    async with scene(20) as it:
-        it.reader.gap("b3")
-        it.ask_all(Read())
-        await it.all_news()
-        await it.news("b3")
-        assert it.service.routes == {"/builds": 2, "/builds/:id": 1}
+async def test_log_gaps_are_read_after_the_lists() -> None:
+    """Lists contain no logs: a build with a gap in its log is also read singly."""
+    async with reader_setup(20) as setup:
+        setup.reader.on_log_gap("b3")
+        setup.request_all(Read())
+        await setup.all_events()
+        await setup.event("b3")
+        assert setup.service.routes == {"/builds": 2, "/builds/:id": 1}
 
 
-async def test_lists_that_are_refused_are_done_without() -> None:
-    """Where lists are refused and single reads are not, every wait is served by single reads."""
-    async with scene(20) as it:
-        it.service.always["/builds"] = InvalidRequest("no", status_code=400)
-        it.ask_all(Read())
-        assert all(isinstance(news, BuildRead) for news in await it.all_news())
-        assert it.service.routes["/builds/:id"] == 20
+async def test_refused_lists() -> None:
+    """If lists are refused and single reads are not, every build is read singly."""
+    async with reader_setup(20) as setup:
+        setup.service.permanent_errors["/builds"] = InvalidRequest("no", status_code=400)
+        setup.request_all(Read())
+        assert all(isinstance(event, BuildRead) for event in await setup.all_events())
+        assert setup.service.routes["/builds/:id"] == 20
 
 
-async def test_trouble_is_told_when_nothing_can_be_read() -> None:
-    """Where neither lists nor single reads work, each wait hears it, after four requests in all."""
-    async with scene(20) as it:
-        it.service.always = dict.fromkeys(("/builds", "/builds/:id"), ServerFault("down"))
-        it.ask_all(Read())
-        assert all(isinstance(news, ReadFailed) for news in await it.all_news())
-        assert it.service.routes == {"/builds": 3, "/builds/:id": 1}
+async def test_all_reads_fail() -> None:
+    """If lists and single reads fail, each wait gets the error, after four requests in all."""
+    async with reader_setup(20) as setup:
+        setup.service.permanent_errors = dict.fromkeys(
+            ("/builds", "/builds/:id"), ServerFault("down")
+        )
+        setup.request_all(Read())
+        assert all(isinstance(event, ReadFailed) for event in await setup.all_events())
+        assert setup.service.routes == {"/builds": 3, "/builds/:id": 1}
 
 
-async def test_a_refused_token_is_told_to_all_who_asked() -> None:
-    """A 401 in a sweep reaches those who asked as a 401."""
-    async with scene(20) as it:
-        it.service.always = dict.fromkeys(("/builds", "/builds/:id"), Unauthorized("revoked"))
-        it.ask_all(Read())
-        for news in await it.all_news():
-            assert isinstance(news, ReadFailed)
-            assert isinstance(news.error, Unauthorized)
+async def test_a_refused_token_reaches_all_waits() -> None:
+    """A 401 for a list reaches every wait with a request as a 401."""
+    async with reader_setup(20) as setup:
+        setup.service.permanent_errors = dict.fromkeys(
+            ("/builds", "/builds/:id"), Unauthorized("revoked")
+        )
+        setup.request_all(Read())
+        for event in await setup.all_events():
+            assert isinstance(event, ReadFailed)
+            assert isinstance(event.error, Unauthorized)
 
 
-async def test_a_rumour_does_not_wait_for_a_sweep() -> None:
-    """While a slow sweep runs, the read for a rumoured end is made at once."""
-    async with scene(20) as it:
-        it.service.slow["/builds"] = 30.0  # longer than the news is waited for
-        it.ask_all(Read())
-        await until(lambda: it.service.routes == {"/builds": 1})
-        it.service.statuses["b0"] = "complete"
-        it.reader.ask("b0", END)
-        news = await it.news()
-        assert isinstance(news, BuildRead)
-        assert news.build.status == "complete"
+async def test_a_hint_does_not_wait_for_lists() -> None:
+    """While slow lists are read, a read with a hint starts at once."""
+    async with reader_setup(20) as setup:
+        setup.service.delays["/builds"] = 30.0  # longer than event() waits
+        setup.request_all(Read())
+        await wait_until(lambda: setup.service.routes == {"/builds": 1})
+        setup.service.statuses["b0"] = "complete"
+        setup.reader.request("b0", HINTED_READ)
+        event = await setup.event()
+        assert isinstance(event, BuildRead)
+        assert event.build.status == "complete"
 
 
-async def test_a_burst_of_ends_is_found_in_one_list() -> None:
-    """Fifty builds rumoured to be complete cost one request."""
-    async with scene(50, "complete") as it:
-        it.ask_all(END)
-        assert all(isinstance(news, BuildRead) for news in await it.all_news())
-        assert it.service.routes == {"/builds": 1}
+async def test_many_hints_need_one_list() -> None:
+    """Fifty builds with the hint that they are complete cost one request."""
+    async with reader_setup(50, "complete") as setup:
+        setup.request_all(HINTED_READ)
+        assert all(isinstance(event, BuildRead) for event in await setup.all_events())
+        assert setup.service.routes == {"/builds": 1}
 
 
-async def test_a_stale_list_of_ends_hides_nobody() -> None:
-    """A build that the list of its rumoured status does not show yet is read by itself."""
-    async with scene(50, "complete") as it:
-        it.service.statuses["b9"] = "running"
-        it.ask_all(END)
-        await it.all_news()
-        assert it.service.routes == {"/builds": 1, "/builds/:id": 1}
+async def test_a_stale_list_of_ended_builds() -> None:
+    """A build that is missing in the list of its hinted status is read singly."""
+    async with reader_setup(50, "complete") as setup:
+        setup.service.statuses["b9"] = "running"
+        setup.request_all(HINTED_READ)
+        await setup.all_events()
+        assert setup.service.routes == {"/builds": 1, "/builds/:id": 1}
 
 
-async def test_a_429_slows_all_waits_of_the_token() -> None:
-    """After a 429 no wait's read begins before the instant named; then all are served."""
-    async with scene(12) as it:
-        it.service.on_read_failed["/builds/:id"] = [RateLimited("slow", wait=1.0, status_code=429)]
-        it.reader.ask("b0", Read())
-        refused = await it.news()
+async def test_a_429_delays_all_waits_of_the_token() -> None:
+    """After a 429 no read starts before its Retry-After has passed; then all builds are read."""
+    async with reader_setup(12) as setup:
+        setup.service.errors["/builds/:id"] = [RateLimited("slow", wait=1.0, status_code=429)]
+        setup.reader.request("b0", Read())
+        refused = await setup.event()
         assert isinstance(refused, ReadFailed)
-        it.ask_all(Read())
-        assert all(isinstance(news, BuildRead) for news in await it.all_news())
-        (first, _), *others = it.service.read_requested
+        setup.request_all(Read())
+        assert all(isinstance(event, BuildRead) for event in await setup.all_events())
+        (first, _), *others = setup.service.requests
         assert min(at for at, _ in others) - first >= 1.0
-        assert it.metrics.requests["/builds/:id", "429"] == 1
+        assert setup.metrics.requests["/builds/:id", "429"] == 1
 
 
-async def test_reads_go_one_at_a_time_after_a_429() -> None:
-    """After a 429 a second read begins only when the first one is answered."""
-    async with scene(3) as it:
-        it.service.on_read_failed["/builds/:id"] = [RateLimited("slow", wait=0.0)]
-        it.service.slow["/builds/:id"] = 0.2
-        it.reader.ask("b0", Read())
-        await it.news()
-        it.ask_all(Read())
-        await it.all_news()
-        first, second = sorted(at for at, _ in it.service.read_requested[1:])[:2]
+async def test_one_read_at_a_time_after_a_429() -> None:
+    """After a 429 a second read starts only when the first one is answered."""
+    async with reader_setup(3) as setup:
+        setup.service.errors["/builds/:id"] = [RateLimited("slow", wait=0.0)]
+        setup.service.delays["/builds/:id"] = 0.2
+        setup.reader.request("b0", Read())
+        await setup.event()
+        setup.request_all(Read())
+        await setup.all_events()
+        first, second = sorted(at for at, _ in setup.service.requests[1:])[:2]
         assert second - first >= 0.15
 
 
-async def test_whoever_left_is_not_read_for() -> None:
-    """The wish of a wait that is over costs no request."""
-    async with scene(20) as it:
-        it.ask_all(Read())
-        for build_id, subscription in it.waits.items():
-            assert it.subscriptions.close(subscription)
-            it.reader.forget(build_id)
+async def test_cancelled_requests() -> None:
+    """The requested read of a wait that is over is not performed."""
+    async with reader_setup(20) as setup:
+        setup.request_all(Read())
+        for build_id, subscription in setup.waits.items():
+            assert setup.subscriptions.remove(subscription)
+            setup.reader.cancel_request(build_id)
         await asyncio.sleep(1.1)
-        assert not it.service.read_requested
+        assert not setup.service.requests
 
 
-async def test_a_mistake_in_one_read_fails_one_wait() -> None:
-    """An error that nobody foresaw, in the read of one build, comes up in that build's wait."""
-    async with scene(2) as it:
-        it.service.on_read_failed["/builds/:id"] = [KeyError("a bug")]
-        it.reader.ask("b0", Read())
+async def test_an_unexpected_error_in_one_read() -> None:
+    """An unexpected error in the read of one build is raised in the waits of that build."""
+    async with reader_setup(2) as setup:
+        setup.service.errors["/builds/:id"] = [KeyError("a bug")]
+        setup.reader.request("b0", Read())
         with pytest.raises(KeyError):
-            await it.news()
-        it.reader.ask("b1", Read())
-        assert isinstance(await it.news("b1"), BuildRead)
+            await setup.event()
+        setup.reader.request("b1", Read())
+        assert isinstance(await setup.event("b1"), BuildRead)
 
 
-async def test_a_mistake_in_a_sweep_leaves_nobody_hanging() -> None:
-    """An error that nobody foresaw, in a sweep, comes up in all waits; the next ask is met."""
-    async with scene(20) as it:
-        it.service.on_read_failed["/builds"] = [KeyError("a bug")]
-        it.ask_all(Read())
-        for build_id in it.waits:
+async def test_an_unexpected_error_in_a_list() -> None:
+    """An unexpected error in a list is raised in all waits; the next request is performed."""
+    async with reader_setup(20) as setup:
+        setup.service.errors["/builds"] = [KeyError("a bug")]
+        setup.request_all(Read())
+        for build_id in setup.waits:
             with pytest.raises(KeyError):
-                await it.news(build_id)
-        subscription, _ = it.subscriptions.open("b0")
-        it.reader.ask("b0", END)
+                await setup.event(build_id)
+        subscription, _ = setup.subscriptions.add("b0")
+        setup.reader.request("b0", HINTED_READ)
         assert isinstance(await subscription.get(5.0), BuildRead)
 
 
-async def test_closing_in_the_middle_of_a_round_leaves_nothing() -> None:
+async def test_close_during_a_round() -> None:
     """A reader that is closed while it reads leaves no task behind."""
-    async with scene(20) as it:
-        it.service.slow = {"/builds": 30.0, "/builds/:id": 30.0}
-        it.ask_all(Read())
-        it.reader.ask("b1", END)
-        await until(lambda: it.service.routes == {"/builds": 1, "/builds/:id": 1})
+    async with reader_setup(20) as setup:
+        setup.service.delays = {"/builds": 30.0, "/builds/:id": 30.0}
+        setup.request_all(Read())
+        setup.reader.request("b1", HINTED_READ)
+        await wait_until(lambda: setup.service.routes == {"/builds": 1, "/builds/:id": 1})
     assert asyncio.all_tasks() == {asyncio.current_task()}

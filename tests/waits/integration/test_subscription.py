@@ -1,4 +1,4 @@
-"""Mailboxes: bounded, and sparing with wake-ups."""
+"""Subscriptions: bounded queues with few wake-ups."""
 
 from __future__ import annotations
 
@@ -30,53 +30,57 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.waits.actions import IdleTerms
 
 
-class Sleeper:
-    """A reader that sleeps on, as long as it has pauses left."""
+class IdleHandler:
+    """A handler that lets the wait idle for a list of pauses."""
 
     def __init__(self, *pauses: float) -> None:
         self.pauses = list(pauses)
-        self.seen: list[Status] = []
+        self.statuses: list[Status] = []
 
-    def glance(self, status: Status, since: float) -> float | None:  # as of a reader
-        """Take a status."""
-        self.seen.append(status)
-        return self.turn_over()
+    def on_unchanged_status(
+        self,
+        status: Status,
+        since: float,  # noqa: ARG002  # as of an EventHandler
+    ) -> float | None:
+        """Record a status."""
+        self.statuses.append(status)
+        return self.next_pause()
 
-    def turn_over(self) -> float | None:
-        """Give the next pause."""
+    def next_pause(self) -> float | None:
+        """Return the next pause."""
         return self.pauses.pop(0) if self.pauses else None
 
     def idle_terms(self) -> IdleTerms | None:
-        """Be content with nothing."""
+        """Return None: no read may be skipped."""
         return None
 
 
-class Broken(Sleeper):
-    """A reader with a mistake in it."""
+class FailingHandler(IdleHandler):
+    """A handler that raises an error."""
 
-    def turn_over(self) -> float | None:
-        """Fail."""
+    def next_pause(self) -> float | None:
+        """Raise an error."""
         raise KeyError("a bug")
 
 
 def line(number: int, level: str = "info") -> LogEvent:
-    """Give a line of the log."""
+    """Return an event with a log line."""
     return LogEvent("b", LogLine(f"line {number}", level))
 
 
-async def test_a_flood_is_counted_and_errors_still_fit() -> None:
-    """Of too many lines the rest is counted; errors find room where info does not."""
-    subscription, _ = Subscriptions().open("b")
+async def test_too_many_lines_are_counted_and_errors_still_fit() -> None:
+    """Lines above the limit are counted; error lines have a higher limit."""
+    subscription, _ = Subscriptions().add("b")
     for number in range(MAX_QUEUED_LINES + 10):
         subscription.put(line(number))
     subscription.put(line(0, "error"))
-    news = [await subscription.get(0.0) for _ in range(MAX_QUEUED_LINES + 2)]
-    assert news[-2:] == [line(0, "error"), LinesDropped(10)]
+    received = [await subscription.get(0.0) for _ in range(MAX_QUEUED_LINES + 2)]
+    assert received[-2:] == [line(0, "error"), LinesDropped(10)]
 
 
-async def test_a_flood_of_rumours_is_bounded() -> None:
-    """Statuses that come and go faster than the wait looks do not pile up."""
-    subscription, _ = Subscriptions().open("b")
+async def test_queued_hints_are_bounded() -> None:
+    """Status hints that arrive faster than the wait reads do not accumulate."""
+    subscription, _ = Subscriptions().add("b")
     for number in range(10_000):
         subscription.put(StatusHint("b", Status(f"odd-{number}")))
     subscription.put(Disconnected("cut"))
@@ -87,100 +91,100 @@ async def test_a_flood_of_rumours_is_bounded() -> None:
 
 
 async def test_all_builds_together_are_bounded() -> None:
-    """A process keeps no more lines than its bound, however many builds are noisy."""
+    """The queued lines of all builds together are bounded."""
     subscriptions = Subscriptions()
     for build in range(MAX_QUEUED_LINES_IN_ALL // MAX_QUEUED_LINES + 5):
-        subscription, _ = subscriptions.open(f"b{build}")
+        subscription, _ = subscriptions.add(f"b{build}")
         for number in range(MAX_QUEUED_LINES):
             subscription.put(line(number))
     assert subscriptions.lines == MAX_QUEUED_LINES_IN_ALL
 
 
-async def test_a_closed_box_gives_its_room_back() -> None:
-    """Lines that nobody reads any more do not count."""
+async def test_removal_releases_queued_lines() -> None:
+    """The queued lines of a removed subscription do not count towards the limit."""
     subscriptions = Subscriptions()
-    subscription, _ = subscriptions.open("b")
+    subscription, _ = subscriptions.add("b")
     subscription.put(line(1))
     subscription.put(Joined())
-    assert subscriptions.close(subscription)
+    assert subscriptions.remove(subscription)
     assert subscriptions.lines == 0
     assert "b" not in subscriptions
 
 
-async def test_idle_talk_is_left_out_unread() -> None:
-    """A build that talks too fast is not listened to for the rest of the second."""
+async def test_info_lines_over_the_rate_limit() -> None:
+    """Info lines above the rate limit are dropped for the rest of the second."""
     subscriptions = Subscriptions()
-    subscription, _ = subscriptions.open("b")
+    subscription, _ = subscriptions.add("b")
     while not subscriptions.over_rate_limit("b"):
         subscription.put(line(1))
-        assert subscription._lines <= MAX_LINES_PER_SECOND
-    assert not subscriptions.over_rate_limit("stranger")
+        assert subscription._lines_this_second <= MAX_LINES_PER_SECOND
+    assert not subscriptions.over_rate_limit("other")
 
 
 async def test_two_waits_for_a_build() -> None:
-    """Each wait for a build has its news; the last one to close says so."""
+    """Each wait for a build receives the event; remove() reports which was the last."""
     subscriptions = Subscriptions()
-    one, first = subscriptions.open("b")
-    two, second = subscriptions.open("b")
+    one, first = subscriptions.add("b")
+    two, second = subscriptions.add("b")
     assert (first, second, subscriptions.waits) == (True, False, 2)
     subscriptions.publish("b", Disconnected())
     assert await one.get(1.0) == await two.get(1.0) == Disconnected()
-    assert (subscriptions.close(one), subscriptions.close(two)) == (False, True)
+    assert (subscriptions.remove(one), subscriptions.remove(two)) == (False, True)
 
 
-async def test_no_news_by_the_alarm() -> None:
-    """A box without news gives None when the time is over, no later."""
-    subscription, _ = Subscriptions().open("b")
-    began = time.monotonic()
+async def test_no_event_within_the_time() -> None:
+    """A subscription without events returns None when the time is over, not later."""
+    subscription, _ = Subscriptions().add("b")
+    started_at = time.monotonic()
     assert await subscription.get(0.05) is None
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - started_at < 10.0
 
 
-async def test_an_alarm_that_brings_nothing_wakes_nobody() -> None:
-    """A reader with more pauses to make is not woken until they are over."""
-    subscription, _ = Subscriptions().open("b")
-    subscription.reader = reader = Sleeper(0.02, 0.02)
+async def test_a_timer_without_an_action_does_not_wake() -> None:
+    """A handler with more pauses is not woken until they are over."""
+    subscription, _ = Subscriptions().add("b")
+    subscription.handler = handler = IdleHandler(0.02, 0.02)
     assert await subscription.get(0.02) is None
-    assert reader.pauses == []
+    assert handler.pauses == []
 
 
-async def test_a_glance_can_bring_the_alarm_forward() -> None:
-    """When a glance makes the next pause shorter, the wait is woken earlier."""
+async def test_an_unchanged_status_can_bring_the_timer_forward() -> None:
+    """When an unchanged status makes the next pause shorter, the wait wakes earlier."""
     subscriptions = Subscriptions()
-    subscription, _ = subscriptions.open("b")
-    subscription.reader = reader = Sleeper(0.02)
-    sleeping = asyncio.ensure_future(subscription.get(30.0))
+    subscription, _ = subscriptions.add("b")
+    subscription.handler = handler = IdleHandler(0.02)
+    idle = asyncio.ensure_future(subscription.get(30.0))
     await asyncio.sleep(0)
-    assert subscriptions.glance("b", Status("running"), ReadTime(0.0, 0.0))
+    assert subscriptions.on_unchanged_status("b", Status("running"), ReadTime(0.0, 0.0))
     async with asyncio.timeout(5.0):
-        assert await sleeping is None
-    assert reader.seen == ["running"]
+        assert await idle is None
+    assert handler.statuses == ["running"]
 
 
-async def test_a_reader_that_is_awake_is_told_instead() -> None:
-    """A glance is refused where the reader has something else before it."""
+async def test_a_wait_that_is_not_idle_needs_the_event() -> None:
+    """A status is not handled for a wait that is not idle."""
     subscriptions = Subscriptions()
-    subscription, _ = subscriptions.open("b")
-    subscription.reader = Sleeper(1.0)
-    assert not subscriptions.glance("b", Status("running"), ReadTime(0.0, 0.0))
+    subscription, _ = subscriptions.add("b")
+    subscription.handler = IdleHandler(1.0)
+    assert not subscriptions.on_unchanged_status("b", Status("running"), ReadTime(0.0, 0.0))
 
 
-async def test_a_mistake_while_turning_over_wakes_the_wait() -> None:
-    """An error at an alarm leaves no wait asleep for ever."""
+async def test_an_error_in_the_handler_wakes_the_wait() -> None:
+    """After an error in its timer the wait does not idle forever."""
     loop = asyncio.get_running_loop()
-    said: list[str] = []
-    loop.set_exception_handler(lambda _, context: said.append(str(context["exception"])))
-    subscription, _ = Subscriptions().open("b")
-    subscription.reader = Broken()
+    errors: list[str] = []
+    loop.set_exception_handler(lambda _, context: errors.append(str(context["exception"])))
+    subscription, _ = Subscriptions().add("b")
+    subscription.handler = FailingHandler()
     async with asyncio.timeout(5.0):
         assert await subscription.get(0.01) is None
-    assert said == ["'a bug'"]
+    assert errors == ["'a bug'"]
 
 
-async def test_a_failure_is_raised() -> None:
-    """A box that failed raises what made it fail."""
+async def test_an_error_is_raised() -> None:
+    """get() raises the error of a subscription."""
     subscriptions = Subscriptions()
-    subscription, _ = subscriptions.open("b")
-    subscriptions.fail(KeyError("a bug"))
+    subscription, _ = subscriptions.add("b")
+    subscriptions.set_error(KeyError("a bug"))
     with pytest.raises(KeyError):
         await subscription.get(30.0)

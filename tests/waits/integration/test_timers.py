@@ -1,4 +1,4 @@
-"""One alarm of the loop for many waits."""
+"""One timer of the event loop for many waits."""
 
 from __future__ import annotations
 
@@ -6,80 +6,80 @@ import asyncio
 import time
 
 from airflow_provider_buildpixel.waits.timers import YIELD_EVERY, Timers
-from tests.clients.shells import until
+from tests.clients.adapters import wait_until
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 
-class Clapper:
-    """Notes when it was rung; the first of each hundred makes a mistake of it."""
+class Target:
+    """Records when its timer fires; the first of each hundred raises an error."""
 
-    def __init__(self, name: int) -> None:
-        self.name = name
-        self.rung_at: list[float] = []
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.fired_at: list[float] = []
 
-    def ring(self) -> None:
-        """Be rung."""
-        self.rung_at.append(time.monotonic())
-        if self.name % 100 == 0:
+    def on_timer(self) -> None:
+        """Record the time."""
+        self.fired_at.append(time.monotonic())
+        if self.number % 100 == 0:
             raise KeyError("a bug")
 
 
-async def rung(clappers: list[Clapper]) -> None:
-    """Wait until all have been rung."""
-    await until(lambda: all(clapper.rung_at for clapper in clappers))
+async def wait_for_all(targets: list[Target]) -> None:
+    """Wait until the timers of all targets have fired."""
+    await wait_until(lambda: all(target.fired_at for target in targets))
 
 
-async def test_every_alarm_rings_once_and_not_early() -> None:
-    """However many ring at once, and whatever one of them does, each has its turn."""
-    said: list[str] = []
+async def test_every_timer_fires_once_and_not_early() -> None:
+    """Each of many timers fires, even if the target of another one raises an error."""
+    errors: list[str] = []
     asyncio.get_running_loop().set_exception_handler(
-        lambda _, context: said.append(str(context["exception"]))
+        lambda _, context: errors.append(str(context["exception"]))
     )
-    alarms, clappers = Timers(), [Clapper(number) for number in range(3 * YIELD_EVERY)]
+    timers, targets = Timers(), [Target(number) for number in range(3 * YIELD_EVERY)]
     at = time.monotonic() + 0.05
-    for clapper in clappers:
-        alarms.put(clapper, at)
-    await rung(clappers)
-    assert all(len(clapper.rung_at) == 1 and clapper.rung_at[0] >= at for clapper in clappers)
-    assert said == ["'a bug'"] * 3
+    for target in targets:
+        timers.add(target, at)
+    await wait_for_all(targets)
+    assert all(len(target.fired_at) == 1 and target.fired_at[0] >= at for target in targets)
+    assert errors == ["'a bug'"] * 3
 
 
-async def test_many_alarms_leave_the_loop_its_turns() -> None:
-    """Between so many alarms that ring at once the loop does what else there is."""
-    alarms, clappers = Timers(), [Clapper(number) for number in range(1, 10 * YIELD_EVERY)]
-    clappers = [clapper for clapper in clappers if clapper.name % 100]
-    for clapper in clappers:
-        alarms.put(clapper, time.monotonic())
+async def test_many_timers_yield_to_the_loop() -> None:
+    """While many timers fire at the same time, the loop runs other tasks in between."""
+    timers, targets = Timers(), [Target(number) for number in range(1, 10 * YIELD_EVERY)]
+    targets = [target for target in targets if target.number % 100]
+    for target in targets:
+        timers.add(target, time.monotonic())
     seen = set()
-    async with asyncio.timeout(PATIENCE):
-        while not all(clapper.rung_at for clapper in clappers):
-            seen.add(sum(bool(clapper.rung_at) for clapper in clappers))
+    async with asyncio.timeout(TIMEOUT):
+        while not all(target.fired_at for target in targets):
+            seen.add(sum(bool(target.fired_at) for target in targets))
             await asyncio.sleep(0)
     assert max(b - a for a, b in zip(sorted(seen), sorted(seen)[1:], strict=False)) <= YIELD_EVERY
 
 
-async def test_an_earlier_alarm_is_not_kept_waiting() -> None:
-    """An alarm that is set after a later one, and before it is due, rings in its own time."""
-    alarms, late, early = Timers(), Clapper(1), Clapper(2)
-    alarms.put(late, time.monotonic() + 60.0)
-    alarms.put(early, time.monotonic() + 0.02)
-    await rung([early])
-    assert not late.rung_at
-    alarms.stop()
+async def test_an_earlier_timer_fires_first() -> None:
+    """A timer fires in time although a later one was added before it."""
+    timers, late, early = Timers(), Target(1), Target(2)
+    timers.add(late, time.monotonic() + 60.0)
+    timers.add(early, time.monotonic() + 0.02)
+    await wait_for_all([early])
+    assert not late.fired_at
+    timers.clear()
 
 
-async def test_an_alarm_that_was_taken_out_does_not_ring() -> None:
-    """Others of its slot do; after a stop nothing rings, and a new alarm starts again."""
-    alarms, gone, here = Timers(), Clapper(1), Clapper(2)
+async def test_removed_timers_do_not_fire() -> None:
+    """Other timers of the same slot fire; after clear() only timers that were added later fire."""
+    timers, removed, other = Timers(), Target(1), Target(2)
     at = time.monotonic() + 0.02
-    alarms.take(gone, alarms.put(gone, at))
-    alarms.put(here, at)
-    await rung([here])
-    assert not gone.rung_at
-    alarms.put(gone, time.monotonic() + 0.02)
-    alarms.stop()
-    again = Clapper(3)
-    alarms.put(again, time.monotonic() + 0.05)
-    await rung([again])
-    assert not gone.rung_at
+    timers.remove(removed, timers.add(removed, at))
+    timers.add(other, at)
+    await wait_for_all([other])
+    assert not removed.fired_at
+    timers.add(removed, time.monotonic() + 0.02)
+    timers.clear()
+    added_later = Target(3)
+    timers.add(added_later, time.monotonic() + 0.05)
+    await wait_for_all([added_later])
+    assert not removed.fired_at

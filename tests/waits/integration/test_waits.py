@@ -1,9 +1,10 @@
-"""The wait matrix: trouble of every kind in mid-wait, over both shells and both channels."""
+"""Waits with faults of every kind, for both clients, with and without the live channel."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,95 +12,109 @@ import pytest
 from airflow_provider_buildpixel.exceptions import NotFound, Unauthorized
 from airflow_provider_buildpixel.waits.actions import Expired
 from airflow_provider_buildpixel.waits.wait import Wait
-from tests.clients.shells import BRIEF, ROOMY, Waiting, built, end_of, until
+from tests.clients.adapters import (
+    LONG_TIMEOUT,
+    SHORT_TIMEOUT,
+    RecordedWait,
+    ended_build,
+    run_wait,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
-    from airflow_provider_buildpixel.sandbox.records import Request
-    from tests.clients.shells import Shell
+    from airflow_provider_buildpixel.sandbox.request_log import LoggedRequest
+    from tests.clients.adapters import ClientAdapter
 
 ROUTE = "GET /builds/:id"
 CHANNELS = ("auto", "polling")
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A fault, and how many requests a wait may spend on it at most."""
+class FaultCase:
+    """A fault of the sandbox, and the most requests that a wait may need because of it."""
 
     name: str
-    most: int
+    max_requests: int
     params: dict[str, Any] = field(default_factory=dict)
 
 
-TROUBLES = {
-    "one-500": Trouble("500", 4, {"times": 1}),
-    "five-500s": Trouble("500", 8, {"times": 5}),
-    "429-without-a-time": Trouble("429", 5, {"times": 2, "retry_after": None}),
-    "one-reset": Trouble("reset", 4, {"times": 1}),
-    "two-resets": Trouble("reset", 5, {"times": 2}),
-    "closed": Trouble("close", 4, {"times": 1}),
-    "truncated-json": Trouble("truncated-json", 4, {"times": 1}),
-    "truncated-with-its-length": Trouble("truncated-json", 4, {"times": 1, "cut": True}),
-    "html-502": Trouble("502-html", 4, {"times": 1}),
-    "html-200": Trouble("html-200", 4, {"times": 1}),
-    "empty-200": Trouble("empty-200", 4, {"times": 1}),
-    "mistyped": Trouble("mistyped-json", 4, {"times": 1}),
-    "a-hang": Trouble("hang", 4, {"times": 1}),
-    "a-while-of-404": Trouble("404", 6, {"times": 3}),
+FAULTS = {
+    "one-500": FaultCase("500", 4, {"times": 1}),
+    "five-500s": FaultCase("500", 8, {"times": 5}),
+    "429-without-a-time": FaultCase("429", 5, {"times": 2, "retry_after": None}),
+    "one-reset": FaultCase("reset", 4, {"times": 1}),
+    "two-resets": FaultCase("reset", 5, {"times": 2}),
+    "closed": FaultCase("close", 4, {"times": 1}),
+    "truncated-json": FaultCase("truncated-json", 4, {"times": 1}),
+    "truncated-with-its-length": FaultCase("truncated-json", 4, {"times": 1, "cut": True}),
+    "html-502": FaultCase("502-html", 4, {"times": 1}),
+    "html-200": FaultCase("html-200", 4, {"times": 1}),
+    "empty-200": FaultCase("empty-200", 4, {"times": 1}),
+    "mistyped": FaultCase("mistyped-json", 4, {"times": 1}),
+    "a-hang": FaultCase("hang", 4, {"times": 1}),
+    "a-while-of-404": FaultCase("404", 6, {"times": 3}),
 }
 
 
-def reads(sandbox: Sandbox) -> list[Request]:
-    """Give the single reads so far."""
+def reads(sandbox: Sandbox) -> list[LoggedRequest]:
+    """Return the reads of a single build so far."""
     return [request for request in sandbox.requests if request.route == ROUTE]
 
 
-async def started(sandbox: Sandbox, shell: Shell, waiting: Waiting) -> asyncio.Task[Any]:
-    """Start a wait and give it once it has settled down."""
-    task = asyncio.create_task(end_of(shell, waiting))
-    if waiting.channel == "polling":
-        await until(lambda: reads(sandbox))
+async def start_wait(
+    sandbox: Sandbox, client: ClientAdapter, wait: RecordedWait
+) -> asyncio.Task[Any]:
+    """Start a wait; return its task after the join and the first read."""
+    task = asyncio.create_task(run_wait(client, wait))
+    if wait.channel == "polling":
+        await wait_until(lambda: reads(sandbox))
     else:
-        await until(lambda: sandbox.joined(waiting.build_id) and reads(sandbox))
+        await wait_until(lambda: sandbox.joined(wait.build_id) and reads(sandbox))
     return task
 
 
-def patience(fault: str) -> float:
-    """Give the seconds for one request where some meet this fault."""
-    return BRIEF if fault == "hang" else ROOMY
+def request_timeout_for(fault: str) -> float:
+    """Return the request timeout for a test with this fault."""
+    return SHORT_TIMEOUT if fault == "hang" else LONG_TIMEOUT
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize(
-    ("trouble", "request_timeout"),
-    [(trouble, patience(trouble.name)) for trouble in TROUBLES.values()],
-    ids=list(TROUBLES),
+    ("case", "request_timeout"),
+    [(case, request_timeout_for(case.name)) for case in FAULTS.values()],
+    ids=list(FAULTS),
 )
-async def test_trouble_in_mid_wait(
-    sandbox: Sandbox, shell: Shell, queued: str, channel: str, trouble: Trouble
+async def test_fault_during_the_wait(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str, case: FaultCase
 ) -> None:
-    """A wait outlives passing trouble, tells the truth, and does not storm the server."""
-    task = await started(sandbox, shell, Waiting(queued, channel))
+    """A wait survives a temporary fault with the right result and few requests."""
+    task = await start_wait(sandbox, client, RecordedWait(queued_build, channel))
     before = len(reads(sandbox))
-    fault = sandbox.fault(trouble.name, ROUTE, **trouble.params)
-    sandbox.set_status(queued, "complete")
-    assert built(await task).status == "complete"
-    assert fault.hits == trouble.params["times"]
-    assert len(reads(sandbox)) - before <= trouble.most
+    fault = sandbox.fault(case.name, ROUTE, **case.params)
+    sandbox.set_status(queued_build, "complete")
+    assert ended_build(await task).status == "complete"
+    assert fault.hits == case.params["times"]
+    assert len(reads(sandbox)) - before <= case.max_requests
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize(
-    ("trouble", "request_timeout"),
-    [(fault, patience(fault)) for fault in ("500", "reset", "hang", "truncated-json", "404")],
+    ("fault", "request_timeout"),
+    [
+        (fault, request_timeout_for(fault))
+        for fault in ("500", "reset", "hang", "truncated-json", "404")
+    ],
 )
-async def test_trouble_at_the_first_read(
-    sandbox: Sandbox, shell: Shell, queued: str, channel: str, trouble: str
+async def test_fault_at_the_first_read(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str, fault: str
 ) -> None:
-    """A wait whose very first read goes wrong still ends with the truth."""
-    sandbox.set_status(queued, "failed")
-    sandbox.fault(trouble, ROUTE, times=2 if trouble in {"500", "reset"} else 1)
-    assert built(await end_of(shell, Waiting(queued, channel))).status == "failed"
+    """A wait whose first read fails still ends with the right result."""
+    sandbox.set_status(queued_build, "failed")
+    sandbox.fault(fault, ROUTE, times=2 if fault in {"500", "reset"} else 1)
+    assert (
+        ended_build(await run_wait(client, RecordedWait(queued_build, channel))).status == "failed"
+    )
     assert len(reads(sandbox)) <= 4
 
 
@@ -109,46 +124,46 @@ async def test_trouble_at_the_first_read(
     ids=["auto-seconds", "polling-seconds", "polling-http-date"],
 )
 async def test_retry_after(
-    sandbox: Sandbox, shell: Shell, queued: str, channel: str, *, date: bool
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str, *, date: bool
 ) -> None:
-    """After a 429 not one request is sent before the time that it names, whatever happens."""
-    task = await started(sandbox, shell, Waiting(queued, channel))
+    """After a 429 no request is sent before its Retry-After has passed, whatever happens."""
+    task = await start_wait(sandbox, client, RecordedWait(queued_build, channel))
     seconds = 2 if date else 1
     sandbox.fault("429", ROUTE, times=1, retry_after=seconds, date=date)
-    await until(lambda: any(read.status == 429 for read in reads(sandbox)))
-    sandbox.set_status(queued, "running")
-    sandbox.set_status(queued, "complete")
-    assert built(await task).status == "complete"
-    asked, after = next(
-        (one, two)
-        for one, two in zip(reads(sandbox), reads(sandbox)[1:], strict=False)
-        if one.status == 429
+    await wait_until(lambda: any(read.status == 429 for read in reads(sandbox)))
+    sandbox.set_status(queued_build, "running")
+    sandbox.set_status(queued_build, "complete")
+    assert ended_build(await task).status == "complete"
+    refused, following = next(
+        (first, second) for first, second in pairwise(reads(sandbox)) if first.status == 429
     )
-    assert after.at - asked.at >= (1 if date else seconds)
+    assert following.at - refused.at >= (1 if date else seconds)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 async def test_refused_connections(
-    sandbox: Sandbox, shell: Shell, queued: str, channel: str
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str
 ) -> None:
-    """A server that is gone for a while and comes back with the build ended is caught up with."""
-    task = await started(sandbox, shell, Waiting(queued, channel))
-    gone = sandbox.fault("refuse-connections")
-    sandbox.set_status(queued, "complete")
+    """If the server refuses connections while the build ends, the wait finds the end later."""
+    task = await start_wait(sandbox, client, RecordedWait(queued_build, channel))
+    outage = sandbox.fault("refuse-connections")
+    sandbox.set_status(queued_build, "complete")
     await asyncio.sleep(0.5)
     assert not task.done()
-    gone.remove()
-    assert built(await task).status == "complete"
+    outage.remove()
+    assert ended_build(await task).status == "complete"
     assert len(reads(sandbox)) <= 6
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-async def test_401_for_good(sandbox: Sandbox, shell: Shell, queued: str, channel: str) -> None:
-    """A revoked token ends the wait at once, in clear words, after at most three requests."""
-    task = await started(sandbox, shell, Waiting(queued, channel))
+async def test_revoked_token(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str
+) -> None:
+    """A revoked token ends the wait with a clear error, after at most three requests."""
+    task = await start_wait(sandbox, client, RecordedWait(queued_build, channel))
     before = len(reads(sandbox))
     sandbox.revoke(sandbox.token)
-    sandbox.set_status(queued, "complete")
+    sandbox.set_status(queued_build, "complete")
     with pytest.raises(Unauthorized, match="put a valid API token into the password") as caught:
         await task
     assert caught.value.code == "invalid_token"
@@ -157,47 +172,56 @@ async def test_401_for_good(sandbox: Sandbox, shell: Shell, queued: str, channel
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-async def test_a_build_that_is_not_there(sandbox: Sandbox, shell: Shell, channel: str) -> None:
-    """A build that stays unknown ends the wait as not found, once it had time to appear."""
+async def test_unknown_build(sandbox: Sandbox, client: ClientAdapter, channel: str) -> None:
+    """An unknown build ends the wait with NotFound after the grace period."""
     with pytest.raises(NotFound, match="check the id"):
-        await end_of(shell, Waiting("0" * 24, channel, absence=0.5))
+        await run_wait(client, RecordedWait("0" * 24, channel, not_found_grace=0.5))
     assert 2 <= len(reads(sandbox)) <= 16
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-async def test_an_unknown_status(sandbox: Sandbox, shell: Shell, queued: str, channel: str) -> None:
-    """An unknown status is waited through."""
-    waiting = Waiting(queued, channel)
-    task = await started(sandbox, shell, waiting)
-    sandbox.set_status(queued, "uploading")
-    await until(lambda: "is uploading" in waiting.told)
+async def test_an_unknown_status(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str
+) -> None:
+    """A wait continues while the build has an unknown status."""
+    wait = RecordedWait(queued_build, channel)
+    task = await start_wait(sandbox, client, wait)
+    sandbox.set_status(queued_build, "uploading")
+    await wait_until(lambda: "is uploading" in wait.log_text)
     assert not task.done()
-    sandbox.set_status(queued, "superseded")
-    assert built(await task).status == "superseded"
+    sandbox.set_status(queued_build, "superseded")
+    assert ended_build(await task).status == "superseded"
 
 
 @pytest.mark.parametrize("channel", [*CHANNELS, "socketio"])
-async def test_an_ended_build(sandbox: Sandbox, shell: Shell, queued: str, channel: str) -> None:
+async def test_an_ended_build(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str
+) -> None:
     """A build that has ended before the wait needs one read."""
-    sandbox.set_status(queued, "complete")
-    assert built(await end_of(shell, Waiting(queued, channel))).status == "complete"
+    sandbox.set_status(queued_build, "complete")
+    assert (
+        ended_build(await run_wait(client, RecordedWait(queued_build, channel))).status
+        == "complete"
+    )
     assert len(reads(sandbox)) == 1
 
 
 @pytest.mark.parametrize("channel", [*CHANNELS, "socketio"])
-async def test_time_over(sandbox: Sandbox, shell: Shell, queued: str, channel: str) -> None:
-    """A wait whose time is over says so, and that the build is still queued."""
-    end = await end_of(shell, Waiting(queued, channel, seconds=0.4))
+async def test_expired(
+    sandbox: Sandbox, client: ClientAdapter, queued_build: str, channel: str
+) -> None:
+    """A wait expires at its deadline while the build is still queued."""
+    end = await run_wait(client, RecordedWait(queued_build, channel, timeout=0.4))
     assert isinstance(end, Expired)
 
 
-async def test_the_products_own_pacing(sandbox: Sandbox, shell: Shell, queued: str) -> None:
-    """Waits as users start them hear of the end over the channel, with three reads at most."""
-    told: list[Any] = []
-    task = asyncio.create_task(shell.wait(Wait(queued), told.append))
-    await until(lambda: sandbox.joined(queued) and reads(sandbox))
-    sandbox.log(queued, "LogCook: Cooking maps from path...")
-    sandbox.set_status(queued, "complete")
-    assert built(await task).status == "complete"
+async def test_default_pacing(sandbox: Sandbox, client: ClientAdapter, queued_build: str) -> None:
+    """A wait with the default pacing finds the end over the channel, with at most three reads."""
+    messages: list[Any] = []
+    task = asyncio.create_task(client.wait(Wait(queued_build), messages.append))
+    await wait_until(lambda: sandbox.joined(queued_build) and reads(sandbox))
+    sandbox.log(queued_build, "LogCook: Cooking maps from path...")
+    sandbox.set_status(queued_build, "complete")
+    assert ended_build(await task).status == "complete"
     assert len(reads(sandbox)) <= 3
-    assert "phase: cook" in [record.text for record in told]
+    assert "phase: cook" in [message.text for message in messages]

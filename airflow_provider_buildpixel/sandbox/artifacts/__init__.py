@@ -1,0 +1,1 @@
+"""Artifact files: their bytes, byte ranges and signed URLs, without HTTP."""

@@ -1,0 +1,1 @@
+"""What the service sends by itself: Socket.IO events and webhooks."""
