@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
     Check = Callable[[], object]
@@ -46,21 +46,18 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Pow: ast.Mult,
 }
 BOOLEAN = (ast.Compare, ast.BoolOp, ast.UnaryOp)
+PARAMETERS = type(pytest.param())
 STATEMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Delete, ast.Expr, ast.Raise, ast.Return)
 
 
 def functions_of(owner: type | ModuleType) -> list[FunctionType]:
     """Return the functions that a class or a module defines, properties included."""
-    found = []
+    file, found = inspect.getsourcefile(owner), []
     for member in vars(owner).values():
         function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-        if isinstance(function, FunctionType) and function.__code__.co_filename == _file(owner):
+        if isinstance(function, FunctionType) and function.__code__.co_filename == file:
             found.append(function)
     return found
-
-
-def _file(owner: type | ModuleType) -> str | None:
-    return inspect.getsourcefile(owner)
 
 
 def mutants_of(function: FunctionType) -> dict[str, CodeType]:
@@ -81,11 +78,11 @@ def mutants_of(function: FunctionType) -> dict[str, CodeType]:
 
 
 def _compiled(tree: ast.Module, name: str) -> CodeType:
+    """Return the code of the function in a module, which is not run."""
     flags = annotations.compiler_flag
     module = compile(ast.fix_missing_locations(tree), "<mutant>", "exec", flags, dont_inherit=True)
-    return next(
-        found for found in module.co_consts if isinstance(found, CodeType) and found.co_name == name
-    )
+    codes = (constant for constant in module.co_consts if isinstance(constant, CodeType))
+    return next(code for code in codes if code.co_name == name)
 
 
 def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
@@ -122,8 +119,13 @@ def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list
         yield "condition", [(f"is {value}", ast.Constant(value)) for value in (True, False)]
     if field == "iter":
         yield "loop", [("is empty", ast.Tuple([], ast.Load()))]
-    if isinstance(node, STATEMENTS) and not _is_docstring(node) and not _is_last(parent, node):
+    if isinstance(node, STATEMENTS) and not _is_pointless(parent, node):
         yield "statement", [("is deleted", ast.Pass())]
+    for changes in (_statement_changes, _expression_changes, _constant_changes):
+        yield from changes(node)
+
+
+def _statement_changes(node: ast.AST) -> Iterator[tuple[str, list[Change]]]:
     match node:
         case ast.match_case(pattern, guard, body):
             never = ast.match_case(pattern, ast.Constant(value=False), body)
@@ -134,17 +136,19 @@ def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list
         case ast.Return(value=ast.expr() as value) if not _is_false(value):
             yield "return", [("is None", ast.Return(ast.Constant(None)))]
         case ast.Assign():
-            yield "assignment", list(_smaller_assignments(node))
+            yield "assignment", list(_assignment_changes(node))
         case ast.AugAssign(target, op, value) if type(op) in ARITHMETIC:
             other = ARITHMETIC[type(op)]
             yield "arithmetic", [(f"is {other.__name__}", ast.AugAssign(target, other(), value))]
+
+
+def _expression_changes(node: ast.AST) -> Iterator[tuple[str, list[Change]]]:
+    match node:
         case ast.Compare(left, [op], comparators):
+            others = COMPARISONS[type(op)]
             yield (
                 "comparison",
-                [
-                    (f"is {other.__name__}", ast.Compare(left, [other()], comparators))
-                    for other in COMPARISONS[type(op)]
-                ],
+                [(f"is {new.__name__}", ast.Compare(left, [new()], comparators)) for new in others],
             )
         case ast.BoolOp(op, values):
             swapped = ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
@@ -156,6 +160,12 @@ def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list
         case ast.BinOp(left, op, right) if type(op) in ARITHMETIC:
             other = ARITHMETIC[type(op)]
             yield "arithmetic", [(f"is {other.__name__}", ast.BinOp(left, other(), right))]
+        case ast.Call(ast.Name("min" | "max" as name), arguments, []) if len(arguments) > 1:
+            yield "extreme", list(_other_extremes(name, arguments))
+
+
+def _constant_changes(node: ast.AST) -> Iterator[tuple[str, list[Change]]]:
+    match node:
         case ast.Constant(value=bool(value)):
             yield "flag", [("is flipped", ast.Constant(not value))]
         case ast.Constant(value=int() | float() as value):
@@ -164,20 +174,16 @@ def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list
                 "number",
                 [(f"is {what}", ast.Constant(n)) for n, what in numbers.items() if n != value],
             )
-        case ast.Call(ast.Name("min" | "max" as name), arguments, []) if len(arguments) > 1:
-            yield "extreme", list(_other_extremes(name, arguments))
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _is_last(parent: ast.AST, node: ast.AST) -> bool:
-    """Whether a statement is the end of a function, and returns nothing or False."""
-    is_end = isinstance(parent, ast.FunctionDef) and node is parent.body[-1]
-    return (
-        is_end and isinstance(node, ast.Return) and node.value is not None and _is_false(node.value)
-    )
+def _is_pointless(parent: ast.AST, node: ast.stmt) -> bool:
+    """Return whether a function without this statement is the same, or runs for ever."""
+    match node:
+        case ast.Expr(ast.Constant()):
+            return True
+        case ast.Return(ast.expr() as value) if isinstance(parent, ast.FunctionDef):
+            return node is parent.body[-1] and _is_false(value)
+    return isinstance(parent, ast.While)
 
 
 def _is_false(node: ast.expr) -> bool:
@@ -199,7 +205,7 @@ def _other_extremes(name: str, arguments: list[ast.expr]) -> Iterator[Change]:
         yield f"has no argument {number + 1}", short
 
 
-def _smaller_assignments(node: ast.Assign) -> Iterator[Change]:
+def _assignment_changes(node: ast.Assign) -> Iterator[Change]:
     """Yield an assignment of nothing, and one to several targets without each of them."""
     if not _is_false(node.value):
         yield "is None", ast.Assign(node.targets, ast.Constant(None))
@@ -230,7 +236,7 @@ def check(
     function: FunctionType,
     checks: Sequence[Check],
     thorough: Check,
-    excused: dict[FunctionType, dict[str, str]],
+    excused: Mapping[Any, Mapping[str, str]],
 ) -> None:
     """Fail unless each mutant of a function is noticed, except for exactly the excused ones.
 
@@ -275,10 +281,10 @@ def wrapped(
 
 
 def is_noticed_by(check: Check) -> bool:
-    """Whether a check fails, in whichever way."""
+    """Return whether a check fails, in whichever way."""
     try:
         check()
-    except (Exception, pytest.fail.Exception):
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001  # a mutant may raise anything
         return True
     return False
 
@@ -301,8 +307,9 @@ def _parameters(test: Callable[..., object]) -> Iterator[dict[str, object]]:
     for combination in product(*(mark.args[1] for mark in marks)):
         arguments: dict[str, object] = {}
         for mark, given in zip(marks, combination, strict=True):
-            names, is_set = mark.args[0], isinstance(given, type(pytest.param()))
+            names = mark.args[0]
+            values = given.values if isinstance(given, PARAMETERS) else None
             if isinstance(names, str):
-                names, given = (names,), given if is_set else (given,)
-            arguments |= zip(names, given.values if is_set else given, strict=True)
+                names, values = (names,), values or (given,)
+            arguments |= zip(names, values or given, strict=True)
         yield arguments

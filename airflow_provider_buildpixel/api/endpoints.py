@@ -12,7 +12,6 @@ from airflow_provider_buildpixel.api.model import (
     Artifact,
     Build,
     BuildSetting,
-    Dispatch,
     Identity,
     Project,
 )
@@ -217,7 +216,7 @@ def trigger_build(
     branch: str | None = None,
     commit: str | None = None,
     changelist: str | int | None = None,
-) -> Call[Dispatch]:
+) -> Call[Build]:
     """``POST /projects/:id/build-settings/:settingId/trigger``: starts a build."""
     number = str(changelist).strip()  # a template renders to text; the API expects a number
     parameters = {
@@ -227,7 +226,11 @@ def trigger_build(
     }
     body = {key: value for key, value in parameters.items() if value not in (None, "")}
     path = f"{_settings_path(project_id, build_setting_id)}/trigger"
-    return Call("POST", path, Dispatch.from_json, f"{_SETTING}/trigger", body=body)
+
+    def parse(data: Any) -> Build:
+        return Build.from_trigger_json(data, project_id, build_setting_id)
+
+    return Call("POST", path, parse, f"{_SETTING}/trigger", body=body)
 
 
 def list_builds(

@@ -107,6 +107,26 @@ class Build:
             raw=raw,
         )
 
+    @classmethod
+    def pending(
+        cls, build_id: str, project_id: str, build_setting_id: str, raw: Raw | None = None
+    ) -> Build:
+        """Return a build that was just started and has not been read yet."""
+        return cls(
+            build_id,
+            Status("pending"),
+            project_id=project_id,
+            build_setting_id=build_setting_id,
+            raw=raw or {},
+        )
+
+    @classmethod
+    def from_trigger_json(cls, data: Any, project_id: str, build_setting_id: str) -> Build:
+        """Parse the response to a trigger request: only the id is part of every documented form."""
+        raw = fields.json_object(data, "a dispatched build")
+        build_id = fields.required_id(raw, "buildId", "a dispatched build")
+        return cls.pending(build_id, project_id, build_setting_id, raw)
+
     @property
     def title(self) -> str:
         """A readable name: id, and platform, build type and branch if known."""
@@ -137,20 +157,6 @@ _TEXT_FACTS = (
     *("project_id", "build_setting_id", "platform", "build_type", "branch", "commit"),
     *("changelist", "ue_version", "triggered_by"),
 )
-
-
-@dataclass(frozen=True)
-class Dispatch:
-    """The response to a trigger request: only the id is part of every documented form."""
-
-    build_id: str
-    raw: Raw = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def from_json(cls, data: Any) -> Dispatch:
-        """Parse the long or the short form."""
-        raw = fields.json_object(data, "a dispatched build")
-        return cls(fields.required_id(raw, "buildId", "a dispatched build"), raw)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,6 @@ def _send_request(
         changelist=request.changelist,
     )
     try:
-        machine.on_started(client.perform(call, before_retry).build_id)
+        machine.on_started(client.perform(call, before_retry).id)
     except BuildPixelError as error:
         machine.on_error(error)

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api import fields
-from airflow_provider_buildpixel.api.model import Build, Status
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.model import (
+        Build,
         BuildSetting,
-        Dispatch,
     )
 
 
@@ -98,14 +97,3 @@ def may_be_same_branch(one: str, two: str) -> bool:
     """Return whether one name equals the other, or is its last path components."""
     one, two = one.casefold(), two.casefold()
     return one == two or one.endswith(f"/{two}") or two.endswith(f"/{one}")
-
-
-def pending_build(dispatch: Dispatch, project_id: str, build_setting_id: str) -> Build:
-    """Return the build that a trigger request has just started, as far as its answer says."""
-    return Build(
-        dispatch.build_id,
-        Status("pending"),
-        project_id=project_id,
-        build_setting_id=build_setting_id,
-        raw=dispatch.raw,
-    )

@@ -7,6 +7,7 @@ import logging
 import socket
 from contextlib import suppress
 from math import isfinite
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -101,18 +102,8 @@ CONNECTION_PACKETS: dict[int, type] = {
 """Packets about the connection, with the type of their data."""
 
 
-class BoundedJson:
-    """The JSON module of the library, with the limits that all our parsing has."""
-
-    @staticmethod
-    def loads(text: str) -> Any:
-        """Parse."""
-        return parse_json(text.encode(errors="surrogatepass"))
-
-    @staticmethod
-    def dumps(data: Any, **options: Any) -> str:
-        """Serialize."""
-        return json.dumps(data, **options)
+def _parse_bounded(text: str) -> Any:
+    return parse_json(text.encode(errors="surrogatepass"))
 
 
 class BoundedPacket(socketio.packet.Packet):  # type: ignore[misc]  # the library has no types
@@ -123,7 +114,8 @@ class BoundedPacket(socketio.packet.Packet):  # type: ignore[misc]  # the librar
     request.
     """
 
-    json = BoundedJson
+    json = SimpleNamespace(loads=_parse_bounded, dumps=json.dumps)
+    """The JSON module of the library, with the limits that all our parsing has."""
 
     def decode(self, encoded_packet: Any) -> int:
         """Parse a packet; return 0, as no attachment is ever expected."""

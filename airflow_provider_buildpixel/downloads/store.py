@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -178,16 +179,16 @@ _REQUEST_TARGET = re.compile(r'("[A-Z]+ )\S+')
 """Matches the target of a request in urllib3's messages; its path may hold the signature too."""
 
 
-class _UrlRedaction(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(_REQUEST_TARGET.sub(r"\1***", record.getMessage())), ()
-        return True
+def _redact_record(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact(_REQUEST_TARGET.sub(r"\1***", record.getMessage())), ()
+    return True
 
 
 @contextmanager
 def redact_url_logs() -> Iterator[None]:
     """Remove signatures from urllib3's debug messages, which contain every URL."""
-    log, redaction = logging.getLogger("urllib3.connectionpool"), _UrlRedaction()
+    log = logging.getLogger("urllib3.connectionpool")
+    redaction = partial(_redact_record)  # an object of its own for each concurrent download
     log.addFilter(redaction)
     try:
         yield

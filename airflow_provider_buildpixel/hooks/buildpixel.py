@@ -356,12 +356,10 @@ class BuildPixelHook(BaseHook):
         :return: the build with its ids and the status ``pending``; :meth:`get_build` reads all
             fields.
         """
-        from airflow_provider_buildpixel.builds.request import pending_build
-
         call = endpoints.trigger_build(
             project_id, build_setting_id, branch=branch, commit=commit, changelist=changelist
         )
-        return pending_build(self.client.perform(call), project_id, build_setting_id)
+        return self.client.perform(call)
 
     def get_build(self, build_id: str) -> Build:
         """Return a build (``GET /builds/:id``).

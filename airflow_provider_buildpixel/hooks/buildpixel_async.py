@@ -339,12 +339,10 @@ class BuildPixelAsyncHook:
         :return: the build with its ids and the status ``pending``; :meth:`get_build` reads all
             fields.
         """
-        from airflow_provider_buildpixel.builds.request import pending_build
-
         call = endpoints.trigger_build(
             project_id, build_setting_id, branch=branch, commit=commit, changelist=changelist
         )
-        return pending_build(await self._perform(call), project_id, build_setting_id)
+        return await self._perform(call)
 
     async def get_build(self, build_id: str) -> Build:
         """Return a build (``GET /builds/:id``).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -18,12 +17,6 @@ MAX_ENTRIES = 512
 """Maximum number of cached values."""
 
 
-@dataclass(frozen=True)
-class _CachedRead(Generic[T]):
-    task: asyncio.Task[T]
-    started_at: float
-
-
 class CachedReads(Generic[T]):
     """A cache in which concurrent requests for the same key cause one read.
 
@@ -34,26 +27,27 @@ class CachedReads(Generic[T]):
 
     def __init__(self, ttl: Callable[[T], float]) -> None:
         self._ttl = ttl
-        self._reads: OrderedDict[Hashable, _CachedRead[T]] = OrderedDict()
+        # By key: the read, and when it started.
+        self._reads: OrderedDict[Hashable, tuple[asyncio.Task[T], float]] = OrderedDict()
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """Return the cached value, or the result of a read that is running, or read it."""
         entry = self._reads.get(key)
-        if entry is None or not self._is_valid(entry):
-            entry = _CachedRead(asyncio.ensure_future(_run(read)), time.monotonic())
+        if entry is None or not self._is_valid(*entry):
+            entry = asyncio.ensure_future(_run(read)), time.monotonic()
             self._reads[key] = entry
             if len(self._reads) > MAX_ENTRIES:
                 self._reads.popitem(last=False)
         self._reads.move_to_end(key)
         # The first requester may be cancelled; the read continues for the others.
-        return await asyncio.shield(entry.task)
+        return await asyncio.shield(entry[0])
 
-    def _is_valid(self, entry: _CachedRead[T]) -> bool:
-        if not entry.task.done():
+    def _is_valid(self, task: asyncio.Task[T], started_at: float) -> bool:
+        if not task.done():
             return True
-        if entry.task.cancelled() or entry.task.exception() is not None:
+        if task.cancelled() or task.exception() is not None:
             return False
-        return time.monotonic() - entry.started_at < self._ttl(entry.task.result())
+        return time.monotonic() - started_at < self._ttl(task.result())
 
 
 async def _run(read: Callable[[], Awaitable[T]]) -> T:

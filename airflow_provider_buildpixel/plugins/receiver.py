@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,25 +47,24 @@ THREADS = 4
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """Timeouts and pauses of a receiver, in seconds.
+class Receiver:
+    """The webhook endpoint of one worker process of the API server.
 
-    :param body: limit for receiving the body.
-    :param work: time after which the sender is asked to retry while the work continues.
-    :param rereads: pauses between reads of a build that REST does not report as ended yet.
+    :param body_timeout: seconds within which the body must be received.
+    :param work_timeout: seconds after which the sender is asked to retry while the work continues.
+    :param reread_pauses: seconds between reads of a build that REST does not report as ended yet.
     """
 
-    body: float = webhook.BODY_TIMEOUT
-    work: float = webhook.WORK_TIMEOUT
-    rereads: tuple[float, ...] = webhook.REREAD_PAUSES
-
-
-class Receiver:
-    """The webhook endpoint of one worker process of the API server."""
-
-    def __init__(self, timeouts: Timeouts | None = None) -> None:
-        self._timeouts = timeouts or Timeouts()
+    def __init__(
+        self,
+        *,
+        body_timeout: float = webhook.BODY_TIMEOUT,
+        work_timeout: float = webhook.WORK_TIMEOUT,
+        reread_pauses: tuple[float, ...] = webhook.REREAD_PAUSES,
+    ) -> None:
+        self._body_timeout = body_timeout
+        self._work_timeout = work_timeout
+        self._reread_pauses = reread_pauses
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="buildpixel-webhooks")
         self._clients = ApiClients()
         self._tasks: dict[tuple[str, ...], asyncio.Task[WebhookAnswer]] = {}
@@ -87,7 +85,7 @@ class Receiver:
         self._threads.shutdown(wait=False)
 
     async def _answer(self, request: Request) -> WebhookAnswer:
-        body = await _read_body(request, self._timeouts.body)
+        body = await _read_body(request, self._body_timeout)
         if not isinstance(body, bytes):
             return body
         conn_id, started = str(request.path_params["conn_id"]), time.monotonic()
@@ -112,7 +110,7 @@ class Receiver:
         task = self._start_or_join(conn_id, settings, delivery)
         if task is None:
             return webhook.RETRY_LATER
-        await asyncio.wait([task], timeout=self._timeouts.work)
+        await asyncio.wait([task], timeout=self._work_timeout)
         return task.result() if task.done() else webhook.RETRY_LATER
 
     def _start_or_join(
@@ -150,7 +148,7 @@ class Receiver:
     async def _read_ended_build(self, conn_id: str, settings: Settings, build_id: str) -> Build:
         """Return the build, read again for some seconds while REST lags behind the webhook."""
         client = await self._clients.get(conn_id, settings)
-        for count, pause in enumerate(self._timeouts.rereads):
+        for count, pause in enumerate(self._reread_pauses):
             try:
                 build = await client.perform(get_build(build_id))
             except NotFound:

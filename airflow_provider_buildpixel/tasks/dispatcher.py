@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.api.model import Dispatch
-from airflow_provider_buildpixel.builds import request
+from airflow_provider_buildpixel.api.model import Build
 from airflow_provider_buildpixel.builds.dispatch import (
     TriggerBuild,
     WaitFor,
@@ -33,7 +32,7 @@ from airflow_provider_buildpixel.waits.actions import Pacing
 if TYPE_CHECKING:
     from logging import Logger
 
-    from airflow_provider_buildpixel.api.model import Build, BuildSetting
+    from airflow_provider_buildpixel.api.model import BuildSetting
     from airflow_provider_buildpixel.builds.request import BuildRequest
     from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
     from airflow_provider_buildpixel.tasks.state import TaskState
@@ -233,9 +232,7 @@ class Dispatcher:
         return self._pending_build(build_id)
 
     def _pending_build(self, build_id: str) -> Build:
-        return request.pending_build(
-            Dispatch(build_id), self.request.project_id, self.request.build_setting_id
-        )
+        return Build.pending(build_id, self.request.project_id, self.request.build_setting_id)
 
     def _warn_superseded(self, supersedes: tuple[Build, ...]) -> None:
         for build in supersedes:

@@ -34,7 +34,7 @@ DEFERRAL_MARGIN = 300.0
 """Seconds after its deadline at which Airflow ends a deferral whose trigger sent no event."""
 
 
-def resume_delay() -> dict[str, float]:
+def resume_delay() -> dict[str, Any]:
     """Return the trigger arguments that keep a deferred task from being resumed too early.
 
     If a task is queued again while its worker's exit is still being reported, Airflow's scheduler

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Read:
     """Read the build over REST now.
 
-    :param hint: the terminal status that an event reported; such a read is urgent.
+    :param hint: the terminal status that an event reported; such a read is made at once.
     :param routine: nothing has happened since the last read, only time has passed.
     :param safety: a routine read while the channel is connected, which may be delayed.
     """

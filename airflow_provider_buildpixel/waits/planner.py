@@ -206,7 +206,7 @@ class ReadPlanner:
         return min(max(first + GATHER_SECONDS, last + QUIET_AFTER_JOIN), first + MAX_BURST)
 
     def _prefers_single_reads(self, waits: int) -> bool:
-        """Whether single reads need no more requests than the lists of live builds."""
+        """Return whether single reads need no more requests than the lists of live builds."""
         return len(self._routine) <= max(SINGLE_READS, ceil(waits / PAGE_SIZE))
 
     def plan_routine(self, waits: int, now: float) -> ReadPlan:

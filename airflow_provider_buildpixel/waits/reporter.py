@@ -58,7 +58,7 @@ class TokenBucket:
         self._tokens, self._filled_at = burst, now
 
     def spend(self, now: float) -> bool:
-        """Whether one more line is admitted; it is counted."""
+        """Return whether one more line is admitted; it is counted."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
         if self._tokens < 1:
@@ -84,7 +84,7 @@ class LogBudget:
         return cls(PROCESS_RATE, PROCESS_BURST, now)
 
     def spend(self, level: str, now: float) -> bool:
-        """Whether one more line of a level is admitted; it is counted."""
+        """Return whether one more line of a level is admitted; it is counted."""
         return (self._info if level == "info" else self._problems).spend(now)
 
 
@@ -258,7 +258,7 @@ class WaitReporter:
         return self._process_budget is None or self._process_budget.spend(level, now)
 
     def _is_old(self, line: LogLine) -> bool:
-        """Whether a line is from before a restart; without a time it is, if in the first read."""
+        """Return whether a line is from before a restart; a line without a time counts as such."""
         if not self._resumed:
             return False
         at = timestamp(line.timestamp)

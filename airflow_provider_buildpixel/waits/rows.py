@@ -40,7 +40,7 @@ def _parse_row(data: Any) -> Row | None:
 
 
 def is_worthwhile(pages: int, found: int, left: int) -> bool:
-    """Whether one more page of ended builds may save more requests than it costs.
+    """Return whether one more page of ended builds may save more requests than it costs.
 
     In the worst case, when the list has none of them, it costs a quarter more than single reads.
 

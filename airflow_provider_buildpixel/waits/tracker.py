@@ -15,7 +15,7 @@ reliably; while it is disconnected, reads poll. A failed read delays the next on
 makes that one earlier. Every state has a next instant, so no wait can hang.
 
 A list that shows a build unchanged does not call its tracker: a wait whose last read is newer than
-its last event returns ``idle_terms``, and is told of all such reads at once, when it wakes.
+its last event returns ``idle_terms``, and handles all such reads at once when it wakes.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class BuildTracker:
     def read_requested(self, now: float) -> None:
         """Record that the due read was requested: it is not due again until it is answered.
 
-        If a hint makes the read more urgent meanwhile, that read is due nevertheless.
+        If a hint arrives meanwhile, the read for that hint is due nevertheless.
         """
         self._requested_read, self._request_expires_at = self._due_read(), now + READ_TIMEOUT
 
@@ -261,7 +261,7 @@ class BuildTracker:
         return _ROUTINE_READS[self._is_joined] if self._is_routine() else _READ_AFTER_EVENT
 
     def _is_routine(self) -> bool:
-        """Whether a read has counted since the last event."""
+        """Return whether a read has counted since the last event."""
         return self._is_confirmed and self._last_event_at <= self._last_read_at
 
     def _current_queue_deadline(self) -> float:
@@ -296,7 +296,7 @@ class BuildTracker:
         return max(now, self._last_read_at + self._pacing.hint_gap)
 
     def _is_gone(self, error: BuildPixelError, now: float) -> bool:
-        """Whether a 404 has lasted too long for a build that is only not visible yet."""
+        """Return whether a 404 has lasted too long for a build that is only not visible yet."""
         if not isinstance(error, NotFound):
             self._not_found_since = None
             return False
@@ -305,7 +305,7 @@ class BuildTracker:
         return now - self._not_found_since >= self._pacing.not_found_grace
 
     def _has_failed_too_long(self, error: BuildPixelError, now: float) -> bool:
-        """Whether reads have failed for too long, or a 429 asks for a pause that is too long."""
+        """Return whether reads failed for too long, or a 429 asks for too long a pause."""
         if self._failures_since is None:
             self._failures_since = now
         if is_permanent(error):

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 
 from airflow_provider_buildpixel.api import fields
-from airflow_provider_buildpixel.api.endpoints import Page
+from airflow_provider_buildpixel.api.endpoints import Page, trigger_build
 from airflow_provider_buildpixel.api.model import (
     Artifact,
     Build,
     BuildSetting,
-    Dispatch,
     Identity,
     Project,
     Status,
@@ -28,13 +27,13 @@ MODELS: tuple[Callable[[Any], object], ...] = (
     Artifact.from_json,
     Build.from_json,
     BuildSetting.from_json,
-    Dispatch.from_json,
+    trigger_build("p", "s").parse,
     Identity.from_json,
     Project.from_json,
 )
 
 
-@pytest.mark.parametrize("parse", MODELS, ids=lambda parse: str(parse.__self__.__name__))
+@pytest.mark.parametrize("parse", MODELS, ids=lambda parse: str(parse.__qualname__))
 @EXAMPLES
 @given(data=JSON | OBJECTS)
 def test_any_json_is_a_value_or_an_unexpected_answer(
@@ -149,7 +148,7 @@ def test_build_fields() -> None:
         ({"change": {"id": 1234}}, "1234"),
         ({"cl": {"number": "1234"}}, "1234"),
         ({"changelist": None, "p4_change": 9}, "9"),
-        ({"changelistDescription": "mend the door", "changelist": 9}, "9"),
+        ({"changelistDescription": "fix the door", "changelist": 9}, "9"),
         ({"changelist": "@label"}, "@label"),
         ({"commitMessage": "change"}, None),
     ],

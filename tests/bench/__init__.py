@@ -1,1 +1,1 @@
-"""Programs that measure; nothing here is run by the tests."""
+"""Benchmarks; the tests do not run them."""

@@ -60,13 +60,13 @@ class Measurement:
             await self.idle()
         if self.plan.get("flood"):
             await self.flood()
-        if self.plan["name"] in {"ours", "bare", "reading"}:
+        if self.plan["name"] in {"socket", "bare", "reading"}:
             await self.end_one_by_one()
-        if self.plan["name"] == "ours":
+        if self.plan["name"] == "socket":
             await self.disconnect()
         if self.plan["name"] == "polling":
             await self.end_some()
-        if self.plan["name"] in {"ours", "bare", "reading", "polling"} and not self.plan.get(
+        if self.plan["name"] in {"socket", "bare", "reading", "polling"} and not self.plan.get(
             "flood"
         ):
             await self.end_all()
@@ -218,10 +218,13 @@ class Measurement:
             await call("end", ids=ids, gap=None)
             await self.wait_for_ends(ids)
         delays = await self.event_delays(ids)
-        self.measured["all end cpu"], self.measured["all end waits"] = stopwatch.cpu, len(ids)
-        self.measured["all end last"] = max(delays)
-        self.record_lag("all end", lag)
-        self.measured["all end server"] = await call("count")
+        self.measured["all end at once cpu"], self.measured["all end at once waits"] = (
+            stopwatch.cpu,
+            len(ids),
+        )
+        self.measured["all end at once last"] = max(delays)
+        self.record_lag("all end at once", lag)
+        self.measured["all end at once server"] = await call("count")
 
     async def flood(self) -> None:
         """Flood the log of one build, while others end one at a time."""

@@ -183,7 +183,7 @@ class Commands:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def reset(self, n: int) -> Any:
-        """Start again with so list_builds running builds, and some that ended long ago."""
+        """Reset to so many running builds, and some old builds."""
         state = self._state
         state.statuses = {build_id_of(number): "complete" for number in range(OLD_BUILDS)}
         ids = [build_id_of(OLD_BUILDS + number) for number in range(n)]
@@ -226,7 +226,7 @@ class Commands:
         """Cut all Socket.IO connections."""
         self._state.joined.clear()
         for socket in list(self._state.sockets):
-            transport = socket._req and socket._req.transport  # aiohttp has no public way
+            transport = socket._req and socket._req.transport  # aiohttp has no public access
             if transport:
                 transport.abort()
         return time.monotonic()

@@ -1,8 +1,9 @@
-"""Measures many waits in one loop, beside two floors and dbt Cloud's trigger: ``make bench``.
+"""Measures many waits in one event loop, and compares with dbt Cloud's trigger: ``make bench``.
 
     python -m tests.bench.waits [--n 100,1000,10000] [--quick] [--write docs/benchmarks/waits.md]
 
-Each configuration runs in a fresh process, against one server in another.
+Each configuration runs in a new process, against a server in another process. Two implementations
+are lower limits: an ``asyncio.Event`` for each wait, and a bare Socket.IO client.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ DBT_CLOUD = importlib.util.find_spec("airflow.providers.dbt") is not None
 
 @contextmanager
 def server() -> Iterator[dict[str, str]]:
-    """Run the server; give the environment of those who use it."""
+    """Run the server; yield the environment of the measured process."""
     command = [sys.executable, "-m", "tests.bench.server"]
     with (
         tempfile.TemporaryDirectory() as home,
@@ -64,7 +65,7 @@ def server() -> Iterator[dict[str, str]]:
 
 
 def run(name: str, n: int, **plan: Any) -> Measured:
-    """Run one configuration in a process of its own."""
+    """Run one configuration in a separate process."""
     sys.stderr.write(f"{name}, {n} waits\n")
     with server() as environment:
         command = [sys.executable, "-m", "tests.bench.measure_process"]
@@ -83,19 +84,19 @@ def run(name: str, n: int, **plan: Any) -> Measured:
 
 @dataclass(frozen=True)
 class Size:
-    """All that was measured with N waits."""
+    """All measurements with N waits."""
 
     n: int
     event: Measured
     bare: Measured
     reading: Measured
-    buildpixel: Measured
+    socket: Measured
     polling: Measured
     dbt: Measured | None
 
 
 def measure(n: int, *, quick: bool) -> Size:
-    """Measure everything with N waits."""
+    """Measure all implementations with N waits."""
     idle_seconds = 20 if quick else 60
     idle = {"idle": idle_seconds, "settle": 35 if quick else 40}
     return Size(
@@ -103,40 +104,40 @@ def measure(n: int, *, quick: bool) -> Size:
         event=run("event", n),
         bare=run("bare", n, **idle),
         reading=run("reading", n),
-        buildpixel=run("ours", n, **idle),
+        socket=run("socket", n, **idle),
         polling=run("polling", n, idle=idle_seconds),
         dbt=measure_dbt(n, idle_seconds) if DBT_CLOUD else None,
     )
 
 
 def measure_dbt(n: int, idle_seconds: int) -> Measured | None:
-    """Measure dbt Cloud's trigger; on a busy machine it does not get through with 10 000 waits."""
+    """Measure dbt Cloud's trigger; with 10 000 waits on a busy machine it does not finish."""
     try:
         return run("dbt", n, idle=idle_seconds)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        sys.stderr.write(f"dbt Cloud's trigger was arguments up: {error}\n")
+        sys.stderr.write(f"dbt Cloud's trigger did not finish: {error}\n")
         return None
 
 
-# The lines of the tables.
+# The rows of the tables.
 
 
 def requests_in(measured: Measured, phase: str) -> int:
-    """Give the number of requests of a phase."""
+    """Return the number of requests of a phase."""
     return sum(measured[f"{phase} server"]["requests"].values())
 
 
 def per_minute(measured: Measured, value: float) -> float:
-    """Give a value of the idle phase for a minute."""
+    """Return a value of the idle phase per minute."""
     return value * 60 / float(measured["idle elapsed"])
 
 
 def idle_cpu(measured: Measured, n: int) -> float:
-    """Give CPU seconds per 1 000 waits and minute."""
+    """Return the CPU seconds per 1 000 waits and minute."""
     return per_minute(measured, measured["idle cpu"]) * 1000 / n
 
 
-PHASES = ("first", "start", "disconnect", "all end")
+PHASES = ("first", "start", "disconnect", "all end at once")
 Row = tuple[str, Callable[[Measured, Size], str]]
 
 ROWS: tuple[Row, ...] = (
@@ -155,12 +156,12 @@ ROWS: tuple[Row, ...] = (
         lambda f, _: f"{requests_in(f, 'disconnect')} ({f['disconnect changed']} ended)",
     ),
     ("20 end: requests in 15 s", lambda f, _: f"{requests_in(f, 'some')}"),
-    ("all end at once: last event, s", lambda f, _: f"{f['all end last']:.2f}"),
+    ("all end at once: last event, s", lambda f, _: f"{f['all end at once last']:.2f}"),
     (
         "all end at once: CPU per wait, ms",
-        lambda f, _: f"{f['all end cpu'] / f['all end waits'] * 1000:.3f}",
+        lambda f, _: f"{f['all end at once cpu'] / f['all end at once waits'] * 1000:.3f}",
     ),
-    ("all end at once: requests", lambda f, _: f"{requests_in(f, 'all end')}"),
+    ("all end at once: requests", lambda f, _: f"{requests_in(f, 'all end at once')}"),
     *(
         (f"event-loop lag, {phase}: CPU ms, of that garbage collector", lag)
         for phase in PHASES
@@ -171,19 +172,19 @@ ROWS: tuple[Row, ...] = (
         )
     ),
 )
-NAMES = ("event", "bare", "reading", "buildpixel", "polling", "dbt")
+NAMES = ("event", "bare", "reading", "socket", "polling", "dbt")
 COLUMNS = {
     "event": "an `asyncio.Event`",
     "bare": "bare client",
     "reading": "bare client and one read",
-    "buildpixel": "**this provider, socket**",
+    "socket": "**this provider, socket**",
     "polling": "**this provider, polling 10 s**",
     "dbt": "dbt Cloud, polling 10 s",
 }
 
 
 def table(size: Size) -> str:
-    """Give the table of one N."""
+    """Return the table of one N."""
     count = f"{size.n:,}".replace(",", " ")
     lines = [f"| {count} waits | {' | '.join(COLUMNS[name] for name in NAMES)} |"]
     lines.append("|---" * (len(NAMES) + 1) + "|")
@@ -194,7 +195,7 @@ def table(size: Size) -> str:
 
 
 def cell(show: Callable[[Measured, Size], str], measured: Measured | None, size: Size) -> str:
-    """Give a cell, empty where a contender does not have the phase."""
+    """Return a cell, empty if an implementation does not have the phase."""
     if measured is None:
         return ""
     try:
@@ -205,73 +206,70 @@ def cell(show: Callable[[Measured, Size], str], measured: Measured | None, size:
 
 @dataclass(frozen=True)
 class Target:
-    """One target and name was measured."""
+    """One target and the measured value."""
 
     name: str
-    target: float
+    limit: float
     value: float
     unit: str = ""
 
     @property
     def line(self) -> str:
-        """Its line of the table."""
-        met = "met" if self.value <= self.target else "**not met**"
-        target, value = f"{self.target:g}{self.unit}", f"{self.value:.4g}{self.unit}"
+        """Its row of the table."""
+        met = "met" if self.value <= self.limit else "**not met**"
+        limit, value = f"{self.limit:g}{self.unit}", f"{self.value:.4g}{self.unit}"
         return f"| {self.name} | at most {limit} | {value} | {met} |"
 
 
 def targets(size: Size) -> Iterator[Target]:
-    """Hold name was measured against the targets."""
-    buildpixel, polling, n = size.buildpixel, size.polling, size.n
-    yield Target("websockets", 1, buildpixel["start server"]["sockets"])
-    connections = max(v["connections"] for k, v in buildpixel.items() if k.endswith("server"))
+    """Yield the targets with the measured values."""
+    socket, polling, n = size.socket, size.polling, size.n
+    yield Target("websockets", 1, socket["start server"]["sockets"])
+    connections = max(v["connections"] for k, v in socket.items() if k.endswith("server"))
     yield Target("HTTP connections", 8, connections)
     if size.dbt is not None:
-        ratio = idle_cpu(buildpixel, n) / idle_cpu(size.dbt, n)
+        ratio = idle_cpu(socket, n) / idle_cpu(size.dbt, n)
         yield Target("idle CPU over dbt Cloud's trigger", 1 / 40, ratio)
         ratio = idle_cpu(polling, n) / idle_cpu(size.dbt, n)
         yield Target("polling CPU over dbt Cloud's trigger", 1 / 20, ratio)
-    yield Target(
-        "idle CPU over the bare client", 1.5, buildpixel["idle cpu"] / size.bare["idle cpu"]
-    )
-    ratio = buildpixel["start cpu"] / size.reading["start cpu"]
+    yield Target("idle CPU over the bare client", 1.5, socket["idle cpu"] / size.bare["idle cpu"])
+    ratio = socket["start cpu"] / size.reading["start cpu"]
     yield Target("CPU to start over the bare client with one read", 2, ratio)
     yield Target(
         "RSS per wait over an `asyncio.Event`",
         6,
-        (buildpixel["rss"] - size.event["rss"]) / n / 1024,
+        (socket["rss"] - size.event["rss"]) / n / 1024,
         " KiB",
     )
-    yield Target("requests to start", 300, requests_in(buildpixel, "start"))
-    yield Target(
-        "requests per minute, idle", 10, per_minute(buildpixel, requests_in(buildpixel, "idle"))
-    )
+    yield Target("requests to start", 300, requests_in(socket, "start"))
+    yield Target("requests per minute, idle", 10, per_minute(socket, requests_in(socket, "idle")))
     yield Target(
         "requests after a disconnect",
-        n / 50 + buildpixel["disconnect changed"] + 10,
-        requests_in(buildpixel, "disconnect"),
+        n / 50 + socket["disconnect changed"] + 10,
+        requests_in(socket, "disconnect"),
     )
     interval = requests_in(polling, "idle") / polling["idle elapsed"] * 10
     yield Target("polling: requests per interval", max(n / 50, 2), interval)
-    yield Target("change to event, one at a time, p50", 5, buildpixel["one p50"] * 1000, " ms")
+    yield Target("change to event, one at a time, p50", 5, socket["one p50"] * 1000, " ms")
     yield Target(
         "all end at once: time over the bare client's",
         3,
-        buildpixel["all end last"] / size.bare["all end last"],
+        socket["all end at once last"] / size.bare["all end at once last"],
     )
-    yield Target("all end at once: requests", 300, requests_in(buildpixel, "all end"))
+    yield Target("all end at once: requests", 300, requests_in(socket, "all end at once"))
     for phase in PHASES:
+        yield Target(f"event-loop lag, {phase}", 100, socket[f"{phase} lag"]["cpu"] * 1000, " ms")
+        without_collector = socket[f"{phase} lag"]["without_collector"] * 1000
         yield Target(
-            f"event-loop lag, {phase}", 100, buildpixel[f"{phase} lag"]["cpu"] * 1000, " ms"
-        )
-        own = buildpixel[f"{phase} lag"]["without_collector"] * 1000
-        yield Target(
-            f"event-loop lag, {phase}, without Python's garbage collector", 100, own, " ms"
+            f"event-loop lag, {phase}, without Python's garbage collector",
+            100,
+            without_collector,
+            " ms",
         )
 
 
 def flood_table(measured: Measured, seconds: float) -> str:
-    """Say how a flood of log lines went."""
+    """Return the table of the flood of log lines."""
     lines = int(10_000 * seconds)
     middle, end = (value / 2**20 for value in measured["flood rss"])
     return "\n".join(
@@ -289,17 +287,19 @@ def flood_table(measured: Measured, seconds: float) -> str:
 
 
 def print_part(part: str) -> str:
-    """Print a part as soon as it is known."""
+    """Print a part of the page; return it."""
     sys.stdout.write(f"{part}\n\n")
     sys.stdout.flush()
     return part
 
 
 def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description="Measures many waits in one loop.")
+    """Measure, print the tables, and write them to the page."""
+    parser = argparse.ArgumentParser(description="Measures many waits in one event loop.")
     parser.add_argument("--n", default="100,1000,10000", help="numbers of waits")
-    parser.add_argument("--quick", action="store_true", help="short phases for the last, too")
+    parser.add_argument(
+        "--quick", action="store_true", help="short phases for the largest number, too"
+    )
     parser.add_argument("--write", type=Path, help="file for the tables")
     arguments = parser.parse_args()
     *smaller, largest = map(int, arguments.n.split(","))
@@ -310,7 +310,7 @@ def main() -> None:
     head = f"| target, {f'{last.n:,}'.replace(',', ' ')} waits | | measured | |"
     parts.append(print_part(f"{head}\n|---|---|---|---|\n{lines}"))
     seconds = 10.0 if arguments.quick else 60.0
-    parts.append(print_part(flood_table(run("ours", 1000, flood=seconds), seconds)))
+    parts.append(print_part(flood_table(run("socket", 1000, flood=seconds), seconds)))
     parts.append(print_part(f"Python {platform.python_version()}, {os.cpu_count()} cores."))
     text = "\n\n".join(parts)
     if arguments.write:

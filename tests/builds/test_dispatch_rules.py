@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_why_a_stored_build_is_not_used(build: Build | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "reported", "matches", "may_match"),
+    ("requested", "reported", "matches", "may_match"),
     [
         ({}, {}, True, True),
         ({"branch": "dev"}, {"branch": "dev"}, True, True),
@@ -105,10 +106,10 @@ def test_why_a_stored_build_is_not_used(build: Build | None) -> None:
     ],
 )
 def test_which_builds_match(
-    asked: dict[str, str], reported: dict[str, str], *, matches: bool, may_match: bool
+    requested: dict[str, str], reported: dict[str, Any], *, matches: bool, may_match: bool
 ) -> None:
     """A field that both have must agree, or must be able to be another spelling."""
-    request, build = replace(REQUEST, **asked), replace(BUILD, **reported)
+    request, build = replace(REQUEST, **requested), replace(BUILD, **reported)
     assert request.matches(build, SETTING) is matches
     assert request.may_match(build, SETTING) is may_match
 

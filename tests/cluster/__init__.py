@@ -1,1 +1,1 @@
-"""Kills what an Airflow on PostgreSQL and Celery is made of, under load: ``make cluster``."""
+"""Kills the processes of an Airflow on PostgreSQL and Celery, under load: ``make cluster``."""

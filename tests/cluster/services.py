@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and HAProxy, as Debian packages them: on loopback, with data of their own."""
+"""PostgreSQL, Redis and HAProxy from Debian's packages, on loopback, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.sandbox.demo.home import LOOPBACK, free_ports
-from airflow_provider_buildpixel.sandbox.demo.processes import Component, stop
+from airflow_provider_buildpixel.sandbox.demo.processes import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PACKAGES = "postgresql redis-server haproxy"
-UNPRIVILEGED = "postgres"
-"""Who runs PostgreSQL where we are root, which it refuses to be run by."""
+POSTGRES_USER = "postgres"
+"""The user of PostgreSQL if this process is root: PostgreSQL refuses to run as root."""
 
-BALANCER = """\
+HAPROXY_CONFIG = """\
 defaults
     mode tcp
     retries 5
@@ -44,14 +44,14 @@ class NotInstalled(Exception):
     """A program of the cluster is not on this machine."""
 
 
-def program(name: str) -> str:
-    """Find a program, also where Debian keeps those of PostgreSQL.
+def find_program(name: str) -> str:
+    """Return the path of a program, also from Debian's folders of PostgreSQL.
 
-    :raises NotInstalled: it is not there.
+    :raises NotInstalled: it is not installed.
     """
-    places = [os.environ.get("PATH", os.defpath), "/usr/sbin"]
-    places += map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
-    found = shutil.which(name, path=os.pathsep.join(places))
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin"]
+    folders += map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+    found = shutil.which(name, path=os.pathsep.join(folders))
     if found is None:
         raise NotInstalled(f"{name} is missing: apt-get install {PACKAGES}")
     return found
@@ -59,9 +59,9 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Services:
-    """What Airflow's processes share.
+    """The services that Airflow's processes share.
 
-    :param path: a folder of ours.
+    :param path: folder of the data.
     :param password: of the database and of the broker.
     :param servers: the ports of Airflow's API servers.
     """
@@ -73,44 +73,44 @@ class Services:
 
     @property
     def database(self) -> str:
-        """Where PostgreSQL is, as ``user:password@host:port/database``."""
+        """PostgreSQL's address, as ``user:password@host:port/database``."""
         return f"airflow:{self.password}@{LOOPBACK}:{self.ports[0]}/postgres"
 
     @property
     def broker(self) -> str:
-        """Where Redis is."""
+        """The URL of Redis."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.ports[1]}/0"
 
     @property
     def url(self) -> str:
-        """Where the API servers are, behind the balancer."""
+        """The URL of the API servers, behind the load balancer."""
         return f"http://{LOOPBACK}:{self.ports[2]}"
 
     def components(self) -> list[Component]:
-        """Give the processes, ready to be started."""
+        """Return the processes, not started."""
         return [self._postgres(), self._redis(), self._haproxy()]
 
-    def furnish(self) -> None:
-        """Create their data.
+    def create_data(self) -> None:
+        """Create the data folder of PostgreSQL and all configuration files.
 
         :raises NotInstalled: a program is missing.
         """
         folder, secret = self.path / "postgres", self.path / "postgres-password"
         folder.mkdir(mode=0o700)
-        _private(secret, self.password)
+        _write_private(secret, self.password)
         if os.geteuid() == 0:
-            user = pwd.getpwnam(UNPRIVILEGED)
+            user = pwd.getpwnam(POSTGRES_USER)
             for path in (folder, secret):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        initdb = (program("initdb"), "-D", str(folder), "-U", "airflow", "-E", "UTF8")
+        initdb = (find_program("initdb"), "-D", str(folder), "-U", "airflow", "-E", "UTF8")
         subprocess.run(
-            (*_lowered(), *initdb, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync"),
+            (*_unprivileged(), *initdb, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync"),
             check=True,
             capture_output=True,
             cwd=self.path,
         )
-        _private(self.path / "redis.conf", self._redis_settings())
-        _private(self.path / "haproxy.cfg", self._balancer())
+        _write_private(self.path / "redis.conf", self._redis_config())
+        _write_private(self.path / "haproxy.cfg", self._haproxy_config())
 
     def _postgres(self) -> Component:
         settings: Mapping[str, object] = {
@@ -119,16 +119,18 @@ class Services:
             "unix_socket_directories": "",
             "max_connections": 400,
             "shared_buffers": "256MB",
-            "fsync": "off",  # it is not PostgreSQL that is killed
+            "fsync": "off",  # PostgreSQL is not killed
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = (program("postgres"), "-D", str(self.path / "postgres"), *options)
-        return self._component("postgres", (*_lowered(), *command))
+        command = (find_program("postgres"), "-D", str(self.path / "postgres"), *options)
+        return self._component("postgres", (*_unprivileged(), *command))
 
     def _redis(self) -> Component:
-        return self._component("redis", (program("redis-server"), str(self.path / "redis.conf")))
+        return self._component(
+            "redis", (find_program("redis-server"), str(self.path / "redis.conf"))
+        )
 
-    def _redis_settings(self) -> str:
+    def _redis_config(self) -> str:
         return (
             f"bind {LOOPBACK}\nport {self.ports[1]}\nrequirepass {self.password}\n"
             f'dir {self.path}\nsave ""\nappendonly no\n'
@@ -136,32 +138,29 @@ class Services:
 
     def _haproxy(self) -> Component:
         return self._component(
-            "haproxy", (program("haproxy"), "-db", "-f", str(self.path / "haproxy.cfg"))
+            "haproxy", (find_program("haproxy"), "-db", "-f", str(self.path / "haproxy.cfg"))
         )
 
-    def _balancer(self) -> str:
+    def _haproxy_config(self) -> str:
         servers = "\n".join(f"    server api-{port} {LOOPBACK}:{port}" for port in self.servers)
-        return BALANCER.format(host=LOOPBACK, port=self.ports[2], servers=servers)
+        return HAPROXY_CONFIG.format(host=LOOPBACK, port=self.ports[2], servers=servers)
 
     def _component(self, name: str, command: tuple[str, ...]) -> Component:
         return Component(name, command, os.environ, self.path / f"{name}.log")
 
 
-def _private(path: Path, text: str) -> None:
+def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text)
 
 
-def _lowered() -> tuple[str, ...]:
-    """Give the words before a command of PostgreSQL, which nobody may run as root."""
+def _unprivileged() -> tuple[str, ...]:
+    """Return the command prefix that runs PostgreSQL as an unprivileged user, if necessary."""
     if os.geteuid() != 0:
         return ()
     return (
-        program("setpriv"),
-        f"--reuid={UNPRIVILEGED}",
-        f"--regid={UNPRIVILEGED}",
+        find_program("setpriv"),
+        f"--reuid={POSTGRES_USER}",
+        f"--regid={POSTGRES_USER}",
         "--init-groups",
     )
-
-
-__all__ = ["NotInstalled", "Services", "stop"]

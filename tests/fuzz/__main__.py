@@ -1,7 +1,7 @@
-"""Fuzzes every decoder, guided by coverage, for so many seconds each: ``make fuzz``.
+"""Fuzzes every decoder, guided by coverage, for some seconds each: ``make fuzz``.
 
-Each target runs in a process of its own, as libFuzzer ends the one that it runs in. What fails is
-left in ``.fuzz/<target>`` as a file, with which the target can be run again.
+Each target runs in a separate process, because libFuzzer ends the process in which it runs. A
+failing input is stored in ``.fuzz/<target>``, to reproduce the failure.
 """
 
 from __future__ import annotations
@@ -15,42 +15,41 @@ from pathlib import Path
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
 
-PLACE = Path(".fuzz")
-LONGEST = {"answer": 4_000, "archive": 20_000, "unpack": 4_000}
-SUBJECTS = ["airflow_provider_buildpixel", "tarfile", "email", "json"]
+FOLDER = Path(".fuzz")
+MAX_LENGTH = {"response": 4_000, "archive": 20_000, "unpack": 4_000}
 DONE = re.compile(rb"Done (\d+) (?:runs )?in (\d+) second|stat::number_of_executed_units:\s*(\d+)")
 
 
 def main() -> int:
-    """Run all targets, or those that are named; the exit code tells if one failed."""
+    """Run all targets, or the named ones; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=20, help="for each target")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[])
     args = parser.parse_args()
-    failed = [name for name in args.targets or TARGETS if not _survives(name, args.seconds)]
+    failed = [name for name in args.targets or TARGETS if not _fuzz(name, args.seconds)]
     print(f"failed: {', '.join(failed)}" if failed else "no target failed")
     return bool(failed)
 
 
-def _survives(name: str, seconds: int) -> bool:
-    """Fuzz one target; tell whether nothing came up."""
-    place = PLACE / name
-    corpus = place / "corpus"
+def _fuzz(name: str, seconds: int) -> bool:
+    """Fuzz one target; return whether it had no failure."""
+    folder = FOLDER / name
+    corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds()[name]):
         (corpus / f"seed-{number}").write_bytes(seed)
     command = [
-        *(sys.executable, "-m", "tests.fuzz.one", name, f"-max_total_time={seconds}"),
-        *(f"-artifact_prefix={place}/", f"-max_len={LONGEST.get(name, 2_000)}"),
+        *(sys.executable, "-m", "tests.fuzz.fuzz_target", name, f"-max_total_time={seconds}"),
+        *(f"-artifact_prefix={folder}/", f"-max_len={MAX_LENGTH.get(name, 2_000)}"),
         *("-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1", str(corpus)),
     ]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    runs = max((int(found[1] or found[3]) for found in DONE.finditer(done.stdout)), default=0)
-    print(f"{name}: {runs} inputs, {'no failure' if done.returncode == 0 else 'FAILED'}")
-    if done.returncode:
-        report = done.stdout[done.stdout.find(b" === Uncaught") :]
+    process = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    runs = max((int(found[1] or found[3]) for found in DONE.finditer(process.stdout)), default=0)
+    print(f"{name}: {runs} inputs, {'no failure' if process.returncode == 0 else 'FAILED'}")
+    if process.returncode:
+        report = process.stdout[process.stdout.find(b" === Uncaught") :]
         print(report[:4_000].decode(errors="replace"))
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 if __name__ == "__main__":

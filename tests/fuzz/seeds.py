@@ -1,4 +1,4 @@
-"""Where fuzzing starts from: one good input of each form, from which others are made."""
+"""The seeds of fuzzing: valid inputs of each form, which the fuzzer mutates."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ARTIFACT: dict[str, Any] = {
     "sizeBytes": 5,
 }
 REFUSAL: dict[str, Any] = {"error": "not_found", "message": "why", "requestId": "req_1"}
-HEAD = b"5\nWed, 21 Oct 2026 07:28:00 GMT\nreq_1\napplication/json\n"
+HEADERS = b"5\nWed, 21 Oct 2026 07:28:00 GMT\nreq_1\napplication/json\n"
 
 
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _answers() -> list[bytes]:
+def _responses() -> list[bytes]:
     bodies: list[Any] = [
         BUILD,
         {"items": [BUILD], "nextCursor": "c"},
@@ -47,8 +47,10 @@ def _answers() -> list[bytes]:
         ARTIFACT,
     ]
     bodies += [{"buildId": "b"}, REFUSAL, [{"id": "s", "platform": "Win64"}], {"logs": "a b\nc d"}]
-    kinds = [bytes([call, status]) for call in range(9) for status in (0, 9, 12)]
-    return [kind + HEAD + _json(body) for kind in kinds for body in bodies[:: len(kind)]]
+    prefixes = [bytes([call, status]) for call in range(9) for status in (0, 9, 12)]
+    return [
+        prefix + HEADERS + _json(body) for prefix in prefixes for body in bodies[:: len(prefix)]
+    ]
 
 
 def _webhooks() -> list[bytes]:
@@ -64,22 +66,26 @@ def _entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     return entry
 
 
-def _archive(*entries: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT) -> bytes:
+def _archive(*entries: tarfile.TarInfo, tar_format: int = tarfile.PAX_FORMAT) -> bytes:
     with io.BytesIO() as file:
-        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        with tarfile.open(fileobj=file, mode="w", format=tar_format) as tar:
             for entry in entries:
                 tar.addfile(entry)
         return file.getvalue()
 
 
 def archives() -> list[bytes]:
-    """Give tarballs of each form."""
+    """Return tarballs in each format."""
     pax = _entry("p")
     pax.pax_headers = {"mtime": "1.5", "path": "q", "size": "0", "GNU.sparse.major": "1"}
     shared = (_entry("d", tarfile.DIRTYPE), _entry("d/f"), _entry("d/" + "x" * 120))
     links = (_entry("l", tarfile.SYMTYPE, "d/f"), _entry("h", tarfile.LNKTYPE, "d/f"))
-    forms = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
-    return [*(_archive(*shared, *links, form=form) for form in forms), _archive(pax), b""]
+    tar_formats = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
+    return [
+        *(_archive(*shared, *links, tar_format=tar_format) for tar_format in tar_formats),
+        _archive(pax),
+        b"",
+    ]
 
 
 EVENTS = [
@@ -95,20 +101,23 @@ LINES = [
     _json({"message": "m", "level": "fatal", "timestamp": 5}),
     b"LogCook: Error: Failed to cook /Game/Maps/Level3",
 ]
-RANGED = [b"ab" + b"bytes 5-9/100\n5\ne\n7\nidentity", b"\xffb" + b"bytes */100\n0\n\n\ngzip"]
+RANGE_RESPONSES = [
+    b"ab" + b"bytes 5-9/100\n5\ne\n7\nidentity",
+    b"\xffb" + b"bytes */100\n0\n\n\ngzip",
+]
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """Give the seeds of each target."""
+    """Return the seeds of each target."""
     tars = archives()
     return {
-        "answer": _answers(),
-        "ranged": RANGED,
-        "packed": [b"\x00" + gzip.compress(_json(BUILD)), b"\x01{}", b"\x02x"],
+        "response": _responses(),
+        "range_response": RANGE_RESPONSES,
+        "compressed_body": [b"\x00" + gzip.compress(_json(BUILD)), b"\x01{}", b"\x02x"],
         "event": EVENTS,
         "log": LINES,
         "webhook": _webhooks(),
-        "stored": [path.read_bytes() for path in sorted(GOLDEN.rglob("*.json"))],
+        "stored_json": [path.read_bytes() for path in sorted(GOLDEN.rglob("*.json"))],
         "archive": tars,
         "unpack": [gzip.compress(tar) for tar in tars],
     }

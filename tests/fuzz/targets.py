@@ -1,4 +1,4 @@
-"""Every decoder as a function of bytes: it gives a value or a declared error, else it is a bug."""
+"""Every decoder as a function of bytes: anything but a value or a declared error is a bug."""
 
 from __future__ import annotations
 
@@ -63,46 +63,48 @@ CALLS: list[endpoints.Call[Any]] = [
 HEADERS = ("retry-after", "date", "x-request-id", "content-type")
 RANGE_HEADERS = ("content-range", "content-length", "etag", "retry-after", "content-encoding")
 STATUSES = (200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 408, 416, 429, 500, 503, 599)
-CONTROLLING = {"Cc", "Cs", "Zl", "Zp"}
-REDIRECTING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+CONTROL_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+BIDI_CONTROLS = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
 NOW = 1_790_000_000.0
 
 
-def clean(text: str) -> None:
-    """Check that a terminal can be shown a text."""
+def check_printable(text: str) -> None:
+    """Check that a text is safe to print in a terminal."""
     bad = [
-        char for char in text if unicodedata.category(char) in CONTROLLING and char not in "\t\n"
+        char
+        for char in text
+        if unicodedata.category(char) in CONTROL_CATEGORIES and char not in "\t\n"
     ]
-    bad += [char for char in text if unicodedata.bidirectional(char) in REDIRECTING]
+    bad += [char for char in text if unicodedata.bidirectional(char) in BIDI_CONTROLS]
     assert not bad, repr(text)
 
 
-def _headed(data: bytes, names: Iterable[str]) -> tuple[dict[str, str], bytes]:
-    """Take as many lines off for headers as there are names; the rest is the body."""
+def _split_headers(data: bytes, names: Iterable[str]) -> tuple[dict[str, str], bytes]:
+    """Return the first lines as the values of these headers, and the rest as the body."""
     *lines, body = [*data.split(b"\n", len(tuple(names))), b""][: len(tuple(names)) + 1]
     return dict(zip(names, (line.decode("latin-1") for line in lines), strict=False)), body
 
 
-def answer(data: bytes) -> None:
-    """Read an answer of the API, and do with its value what the provider does."""
+def response(data: bytes) -> None:
+    """Decode a response of the API, and use its value as the provider does."""
     if len(data) < 2:
         return
     call, status = CALLS[data[0] % len(CALLS)], STATUSES[data[1] % len(STATUSES)]
-    headers, body = _headed(data[2:], HEADERS)
+    headers, body = _split_headers(data[2:], HEADERS)
     reply = Reply(status, headers, body, NOW)
     offset = (reply.server_time or NOW) - NOW
     try:
         value = decode(call, reply)
     except BuildPixelError as error:
-        clean(str(error))
+        check_printable(str(error))
         pause = Retries().pause(error, call, 0, 0.0, 0.5)
         assert pause is None or 0 <= pause <= Retries().budget
         return
-    use(value, NOW + offset)
+    use_value(value, NOW + offset)
 
 
-def use(value: Any, wall: float) -> None:
-    """Do with a value what the provider does with it."""
+def use_value(value: Any, wall: float) -> None:
+    """Use a value as the provider does."""
     match value:
         case Build():
             _use_build(value, wall)
@@ -123,16 +125,16 @@ def use(value: Any, wall: float) -> None:
 
 
 def _use_build(build: Build, wall: float) -> None:
-    clean(build.title)
+    check_printable(build.title)
     facts = json.dumps(build.facts("u"))
     assert "\\u0000" not in facts
     assert len(facts) < 20_000 * 6
     reporter = WaitReporter(0.0, resumed=len(build.id) % 2 == 0)
     for record in [*reporter.on_read(build, 1.0, wall), *reporter.on_read(build, 700.0, wall)]:
-        clean(record.text)
-    watch = BuildTracker(0.0)
-    watch.on_read(build, 1.0)
-    watch.next_action(2.0)
+        check_printable(record.text)
+    tracker = BuildTracker(0.0)
+    tracker.on_read(build, 1.0)
+    tracker.next_action(2.0)
     outcome_of(build, "follow")
     BuildRequest("p", "s", changelist="1").matches(build, _setting())
     Snapshot(taken_at=NOW).precedes(build)
@@ -153,7 +155,7 @@ def _use_page(page: Page[Any]) -> None:
     pager.take_page(page)
     titled = [item for item in page.items if hasattr(item, "title")]
     for item in titled:
-        clean(item.title)
+        check_printable(item.title)
     with suppress(BuildPixelError):
         find_project("x", [item for item in titled if hasattr(item, "repo_link")])
     with suppress(BuildPixelError):
@@ -161,27 +163,27 @@ def _use_page(page: Page[Any]) -> None:
         find_setting({"platform": "Win64"}, settings)
 
 
-def ranged(data: bytes) -> None:
-    """Read the head of a store's answer."""
-    headers, _ = _headed(data[2:], RANGE_HEADERS)
+def range_response(data: bytes) -> None:
+    """Classify the headers of a response of the artifact store."""
+    headers, _ = _split_headers(data[2:], RANGE_HEADERS)
     request, file = RangeRequest(5, 10), FileInfo(100 if data[:1] > b"\x80" else None, "e")
     status = STATUSES[data[1] % len(STATUSES)] if len(data) > 1 else 206
     for code in (status, 200, 206, 416, 429):
-        found = classify_response(code, headers, request, file)
-        if isinstance(found, http_range.RangeBody):
-            assert found.start in {0, request.start}
-            assert found.length is None or found.length >= 0
+        result = classify_response(code, headers, request, file)
+        if isinstance(result, http_range.RangeBody):
+            assert result.start in {0, request.start}
+            assert result.length is None or result.length >= 0
 
 
-def packed(data: bytes) -> None:
-    """Unpack an answer's body."""
+def compressed_body(data: bytes) -> None:
+    """Decompress the body of a response."""
     encoding = ["gzip", "identity", "br", None][data[0] % 4] if data else None
     try:
         body = BodyReader(encoding)
         for at in range(1, len(data), 50):
             body.add(data[at : at + 50])
     except BuildPixelError as error:
-        clean(str(error))
+        check_printable(str(error))
     except zlib.error:
         return
     else:
@@ -189,34 +191,34 @@ def packed(data: bytes) -> None:
 
 
 def event(data: bytes) -> None:
-    """Read a Socket.IO packet, and hear what it says."""
+    """Decode a Socket.IO packet, and handle its event."""
     text = data.decode(errors="surrogateescape")
     if not text:
         return
-    found: Any = BoundedPacket(encoded_packet=text)
-    assert found.attachment_count == 0
-    assert found.namespace is None
-    if found.packet_type == 4:
+    result: Any = BoundedPacket(encoded_packet=text)
+    assert result.attachment_count == 0
+    assert result.namespace is None
+    if result.packet_type == 4:
         outcome = ConnectResult()
-        payload = found.data if isinstance(found.data, list) else [found.data]
+        payload = result.data if isinstance(result.data, list) else [result.data]
         outcome.connect_error(*payload)
-        clean(outcome.failure(OSError()))
-    elif isinstance(found.data, list):
-        _hear(found.data[1:])
+        check_printable(outcome.failure(OSError()))
+    elif isinstance(result.data, list):
+        _handle_events(result.data[1:])
 
 
-def _hear(payload: list[Any]) -> None:
-    reporter, watch = WaitReporter(0.0), BuildTracker(0.0)
+def _handle_events(payload: list[Any]) -> None:
+    reporter, tracker = WaitReporter(0.0), BuildTracker(0.0)
     events.is_info_line(*payload)
-    for heard in (events.parse_status(*payload), events.parse_log(*payload)):
-        if heard is not None:
-            watch.on_event(heard, 1.0)
-            for record in reporter.on_event(heard, 1.0):
-                clean(record.text)
+    for event in (events.parse_status(*payload), events.parse_log(*payload)):
+        if event is not None:
+            tracker.on_event(event, 1.0)
+            for record in reporter.on_event(event, 1.0):
+                check_printable(record.text)
 
 
 def log(data: bytes) -> None:
-    """Read a log line in each of its forms."""
+    """Parse a log line in each of its forms."""
     text = data.decode(errors="replace")
     with suppress(ValueError, RecursionError):
         if line := LogLine.from_json(json.loads(text)):
@@ -225,13 +227,13 @@ def log(data: bytes) -> None:
     assert line is not None
     _use_line(line)
     _use_line(LogLine(text[:MAX_MESSAGE]))
-    clean(safe_text(text))
+    check_printable(safe_text(text))
     assert redact(redact(text)) == redact(text)
     assert "\x00" not in storable(text)
 
 
 def _use_line(line: LogLine) -> None:
-    clean(line.display_text)
+    check_printable(line.display_text)
     assert len(line.display_text) < 4_500
     assert len(line.message) <= MAX_MESSAGE
     assert line.level in {"info", "warn", "error"}
@@ -241,24 +243,24 @@ def _use_line(line: LogLine) -> None:
 
 
 def webhook_delivery(data: bytes) -> None:
-    """Read a delivery: signature and body."""
+    """Verify and parse a webhook delivery: signature and body."""
     signature, _, body = data.partition(b"\n")
-    said = signature.decode("latin-1")
-    right = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
-    trusting = webhook.verify_signature(body, said, ["secret"])
-    assert trusting == (said.strip().lower() == f"sha256={right}")
-    webhook.is_too_long(said)
-    webhook.is_json(said)
+    signature_header = signature.decode("latin-1")
+    expected = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+    is_valid = webhook.verify_signature(body, signature_header, ["secret"])
+    assert is_valid == (signature_header.strip().lower() == f"sha256={expected}")
+    webhook.is_too_long(signature_header)
+    webhook.is_json(signature_header)
     try:
         delivery = webhook.Delivery.from_body(body)
     except BuildPixelError as error:
-        clean(str(error))
+        check_printable(str(error))
     else:
         assert not delivery.reports_end or delivery.build_id
 
 
-def stored(data: bytes) -> None:
-    """Read what earlier versions, or somebody else, may have stored."""
+def stored_json(data: bytes) -> None:
+    """Parse JSON that earlier versions or other programs may have stored."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -269,9 +271,9 @@ def stored(data: bytes) -> None:
         PartialDownload.from_json,
         BuildRequest.from_json,
     ):
-        found: Any = read(value)
-        if found is not None:
-            assert read(json.loads(json.dumps(found.to_json()))) == found
+        result: Any = read(value)
+        if result is not None:
+            assert read(json.loads(json.dumps(result.to_json()))) == result
     with suppress(BuildPixelError):
         assert BuildQuery.from_json(value).title
     with suppress(BuildPixelError):
@@ -279,40 +281,40 @@ def stored(data: bytes) -> None:
 
 
 def archive(data: bytes) -> None:
-    """Unpack a tarball, packed here: a checksum would keep most inputs from going anywhere."""
+    """Extract a tarball that is compressed here: gzip's checksum would reject most inputs."""
     unpack(gzip.compress(data, 1))
 
 
-def unpack(packed: bytes) -> None:
-    """Unpack into a directory, beside which nothing may change."""
-    with tempfile.TemporaryDirectory() as place:
-        outside = Path(place) / "outside"
+def unpack(compressed_body: bytes) -> None:
+    """Extract into a directory; no file outside it may change."""
+    with tempfile.TemporaryDirectory() as folder:
+        outside = Path(folder) / "outside"
         outside.write_text("untouched")
-        target = Path(place) / "deep" / "target"
+        target = Path(folder) / "deep" / "target"
         directory = ExtractedDirectory(target, max_expansion=2.0, checksum_decides=False)
-        directory.open(ExpectedArtifact("b", len(packed), "0" * 32))
+        directory.open(ExpectedArtifact("b", len(compressed_body), "0" * 32))
         try:
-            directory.write(iter([memoryview(packed)]))
+            directory.write(iter([memoryview(compressed_body)]))
             directory.commit()
         except BuildPixelError as error:
-            clean(str(error))
+            check_printable(str(error))
         finally:
             directory.close()
         assert outside.read_text() == "untouched"
-        assert {path.name for path in Path(place).iterdir()} == {"outside", "deep"}
-        assert {path.name for path in (Path(place) / "deep").iterdir()} <= {"target"}
+        assert {path.name for path in Path(folder).iterdir()} == {"outside", "deep"}
+        assert {path.name for path in (Path(folder) / "deep").iterdir()} <= {"target"}
         for path in target.rglob("*"):
             assert path.parent.resolve().is_relative_to(target.resolve())
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "answer": answer,
-    "ranged": ranged,
-    "packed": packed,
+    "response": response,
+    "range_response": range_response,
+    "compressed_body": compressed_body,
     "event": event,
     "log": log,
     "webhook": webhook_delivery,
-    "stored": stored,
+    "stored_json": stored_json,
     "archive": archive,
     "unpack": unpack,
 }

@@ -69,10 +69,10 @@ def test_wait_progress() -> None:
 
 def test_dispatch_records() -> None:
     """The record of a dispatch is restored, with and without the response."""
-    asked = BuildRequest("project-1", "setting-1", "main", "0a1b2c3d", "41234")
+    request = BuildRequest("project-1", "setting-1", "main", "0a1b2c3d", "41234")
     newest = "mfx3v9q1-build-000000000"
     assert DispatchRecord.from_json(_read("0.1/dispatch-record")) == DispatchRecord(
-        asked,
+        request,
         BUILD,
         1770000000.5,
         1770000001.5,

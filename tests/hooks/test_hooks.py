@@ -37,7 +37,7 @@ EVERY_VARIANT = [
     pytest.param(kind, variants, id=f"{kind}-{variants}")
     for variants, kind in zip(Variants.every(), cycle(["blocking", "asyncio"]), strict=False)
 ]
-"""Each variant of the API, with one of the hooks in turn: both parse responses with the same code."""
+"""Each variant of the API, with one of the hooks in turn: both use the same parsers."""
 
 
 def public_methods(hook: type[Any]) -> set[str]:

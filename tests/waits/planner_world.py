@@ -1,5 +1,7 @@
 """Many waits that share their reads, as a planner decides, on a simulated clock."""
 
+# ruff: noqa: D102, D103  # the name of a rule or a scenario says what happens
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,13 +22,14 @@ from airflow_provider_buildpixel.waits.planner import (
     SAFETY_REST_PER_PAGE,
     SINGLE_READS,
     RateLimitGate,
-    ReadPlan,
     ReadPlanner,
 )
 from airflow_provider_buildpixel.waits.rows import LISTED_STATUSES, is_worthwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from airflow_provider_buildpixel.waits.planner import ReadPlan
 
 WAITS = 300
 LATENCY = 0.02

@@ -164,7 +164,7 @@ def test_the_same_read_keeps_its_time() -> None:
         (END, 99.0, True, 0),
     ],
 )
-def test_which_reads_a_list_answers(read: Read, since: float, ended: bool, left: int) -> None:
+def test_which_reads_a_list_answers(read: Read, since: float, ended: bool, left: int) -> None:  # noqa: FBT001
     """A list answers reads requested before it began, and shows ends; it refutes no hint."""
     planner = planner_with(read, 1)
     planner.on_listed("b0", since, ended=ended)
@@ -227,6 +227,8 @@ def test_a_list_that_succeeds_resets_the_failures() -> None:
         for _ in range(MAX_LIST_FAILURES - 1):
             assert not planner.lists_failed(error, 100.0)
         planner.lists_succeeded()
+    failures = [planner.lists_failed(error, 100.0) for _ in range(MAX_LIST_FAILURES)]
+    assert failures == [False, False, True]
 
 
 def test_failures_count_from_zero_after_a_pause_of_lists() -> None:
@@ -261,7 +263,7 @@ def test_the_queue_is_swept_first() -> None:
         (1, 100, 0, False),
     ],
 )
-def test_pages_of_ended_builds(pages: int, found: int, left: int, worth: bool) -> None:
+def test_pages_of_ended_builds(pages: int, found: int, left: int, worth: bool) -> None:  # noqa: FBT001
     """A list without wanted builds is abandoned before it costs much more than single reads."""
     assert is_worthwhile(pages, found, left) is worth
 
@@ -313,6 +315,8 @@ def test_429s_without_a_time_double_the_pause() -> None:
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
     gate.on_answer(ServerFault("broken"), 200.0, 1.0)
     assert not gate.is_limited
+    gate.on_answer(RateLimited("slow"), 300.0, 1.0)
+    assert gate.next_request_at == 301.0
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:

@@ -25,7 +25,7 @@ SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-CHECKS = [
+CHECKS: list[Callable[[], object]] = [
     *mutants.unit_checks(test_planner),
     *(partial(run_scenario, scenario) for scenario in SCENARIOS),
 ]
@@ -37,7 +37,8 @@ FUNCTIONS = [
 SIGN = "the count is only compared with zero"
 EQUIVALENT = {
     planner.ReadPlanner.__init__: {
-        "number 2 is one more": "before the first round the time of the last one is -inf",
+        f"number 2 is one {what}": "before the first round the time of the last one is -inf"
+        for what in ("more", "less")
     },
     planner.ReadPlanner._count: {"arithmetic 1 is Sub": SIGN, "arithmetic 2 is Sub": SIGN},
 }
@@ -46,14 +47,23 @@ EQUIVALENT = {
 def never_have_enough_reads(
     routine_at: Any, reads: planner.ReadPlanner, waits: int, last_event_at: float = -inf
 ) -> object:
+    """Gather a few reads for ever."""
     return inf if waits > 16 and len(reads) < 4 else routine_at(reads, waits, last_event_at)
 
 
 def read_nothing(_: object, *__: object) -> planner.ReadPlan:
+    """Plan a round without reads."""
     return planner.ReadPlan()
 
 
+def wait_long_for_more_hints(hinted_at: Any, reads: planner.ReadPlanner) -> float:
+    """Gather a burst of hinted reads for a minute and a half."""
+    at: float = hinted_at(reads)
+    return at + 99.0 if len(reads) > 8 else at
+
+
 HAND_MADE = (
+    (planner.ReadPlanner, planner.ReadPlanner.hinted_at, wait_long_for_more_hints),
     (planner.ReadPlanner, planner.ReadPlanner.routine_at, never_have_enough_reads),
     (planner.ReadPlanner, planner.ReadPlanner.plan_routine, read_nothing),
 )

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_buildpixel.api.model import Build, Dispatch, Identity, Status
+from airflow_provider_buildpixel.api.model import Build, Identity, Status
 from airflow_provider_buildpixel.builds.logs import LogLine
-from airflow_provider_buildpixel.builds.request import pending_build
 from airflow_provider_buildpixel.channel.events import Joined, LinesDropped, StatusHint
 from airflow_provider_buildpixel.downloads.artifacts import artifact_unavailable
 from airflow_provider_buildpixel.exceptions import (
@@ -221,7 +220,7 @@ def test_a_rendered_none_is_rejected() -> None:
 
 def test_values_without_a_request() -> None:
     """A dispatched build is pending, and a missing artifact keeps its request id."""
-    assert pending_build(Dispatch("b"), "p", "s").status.queued
+    assert Build.pending("b", "p", "s").status.queued
     error = artifact_unavailable("b", NotFound("x", status_code=404, request_id="r"))
     assert isinstance(error, ArtifactUnavailable)
     assert error.request_id == "r"

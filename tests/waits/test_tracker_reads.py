@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from airflow_provider_buildpixel.api.model import Build, Status
@@ -15,7 +17,6 @@ from airflow_provider_buildpixel.channel.events import (
     StatusHint,
 )
 from airflow_provider_buildpixel.exceptions import (
-    BuildPixelError,
     Forbidden,
     NotFound,
     RateLimited,
@@ -24,6 +25,11 @@ from airflow_provider_buildpixel.exceptions import (
 )
 from airflow_provider_buildpixel.waits.actions import Listen, Pacing, Read
 from airflow_provider_buildpixel.waits.tracker import BuildTracker
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.exceptions import (
+        BuildPixelError,
+    )
 
 RUNNING = Build("b", Status("running"))
 COMPLETE = StatusHint("b", Status("complete"))
@@ -43,6 +49,13 @@ def tracker_after_read(*, uses_channel: bool = True, poll_interval: float = 30.0
         tracker.on_event(Joined(), 5.0)
     tracker.on_read(RUNNING, 10.0, 9.0)
     return tracker
+
+
+def pause_of(tracker: BuildTracker, now: float) -> float:
+    """Return for how many seconds a tracker only listens."""
+    action = tracker.next_action(now)
+    assert isinstance(action, Listen)
+    return action.seconds
 
 
 def test_routine_reads() -> None:
@@ -121,7 +134,7 @@ def test_a_read_that_began_with_an_event_counts() -> None:
     assert tracker.idle_terms() is not None
 
 
-def test_a_hint_of_the_end_is_more_urgent_than_a_requested_read() -> None:
+def test_a_hint_of_the_end_is_read_before_a_requested_read_is_answered() -> None:
     """A new terminal status is read at once, whatever was read or requested just now."""
     tracker = tracker_after_read()
     tracker.on_event(COMPLETE, 10.1)
@@ -132,6 +145,8 @@ def test_a_hint_of_the_end_is_more_urgent_than_a_requested_read() -> None:
     assert tracker.next_action(40.1) == Read(Status("complete"))
     tracker.read_requested(40.1)
     assert isinstance(tracker.next_action(40.2), Listen)
+    tracker.on_event(StatusHint("b", Status("failed")), 40.2)
+    assert isinstance(tracker.next_action(40.2), Listen), "the first hint is being read"
 
 
 def test_a_hint_without_a_status_leads_to_a_read() -> None:
@@ -148,9 +163,7 @@ def test_unconfirmed_hints_lead_to_ever_fewer_reads() -> None:
     pauses = []
     for read in range(1_100):
         tracker.on_read(RUNNING, 10.0 + read)
-        action = tracker.next_action(10.0 + read)
-        assert isinstance(action, Listen)
-        pauses.append(action.seconds)
+        pauses.append(pause_of(tracker, 10.0 + read))
     assert pauses[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
     assert set(pauses[6:]) == {30.0}
 
@@ -167,27 +180,27 @@ def test_unconfirmed_hints_lead_to_ever_fewer_reads() -> None:
 def test_failed_reads_back_off(
     poll_interval: float, pauses: list[float], error: BuildPixelError
 ) -> None:
-    """The pause doubles up to 30 s or the poll interval, and starts anew after a success."""
+    """The pause doubles up to 30 s or the poll interval, and starts again after a success."""
     pacing, now = Pacing(poll_interval=poll_interval), 0.0
     tracker = BuildTracker(now, pacing=pacing, uses_channel=False, jitter=lambda: 1.0)
     for _ in range(2):
         for pause in pauses:
             tracker.on_read_failed(error, now)
-            assert tracker.next_action(now) == Listen(pytest.approx(pause))
+            assert pause_of(tracker, now) == pytest.approx(pause)
             now += pause
         tracker.on_read(RUNNING, now)
 
 
 @pytest.mark.parametrize(("wait", "pause"), [(0.0, 1.0), (5.0, 5.6), (20.0, 21.0)])
 def test_a_429_delays_the_next_read(wait: float, pause: float) -> None:
-    """The pause is never shorter than asked for, nor than the own one, and a little longer."""
+    """The pause is never shorter than requested, nor than the back-off, and has jitter."""
     tracker = BuildTracker(0.0, uses_channel=False, jitter=lambda: 1.0)
     tracker.on_read_failed(RateLimited("slow", wait=wait), 0.0)
-    assert tracker.next_action(0.0) == Listen(pytest.approx(pause))
+    assert pause_of(tracker, 0.0) == pytest.approx(pause)
 
 
 def test_a_success_ends_a_series_of_failures() -> None:
-    """After a success the back-off, the grace of a 404 and the timeout of failures start anew."""
+    """After a success the back-off, the grace of a 404 and the timeout of failures start again."""
     tracker = tracker_after_read(uses_channel=False)
     for start in (100.0, 3_800.0):
         tracker.on_read_failed(NotFound("gone"), start)

@@ -1,5 +1,7 @@
 """Random lives of a wait, as a hypothesis state machine over :class:`World`."""
 
+# ruff: noqa: D102  # the name of a rule says what happens
+
 from __future__ import annotations
 
 from math import inf

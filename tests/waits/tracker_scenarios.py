@@ -1,5 +1,7 @@
 """Single lives of a wait that the random machine meets too rarely; each name is a promise."""
 
+# ruff: noqa: D103  # the name of a scenario is its promise
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

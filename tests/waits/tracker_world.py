@@ -139,7 +139,7 @@ class World:
         return self.history[-1][1]
 
     def set_status(self, status: str, delays: tuple[float, ...] = (0.0,)) -> None:
-        """Give the build a status; send an event after each delay, or none."""
+        """Change the build's status; send an event after each delay, or none."""
         if not self.status.terminal:
             self.history.append((self.now, Status(status)))
             self.emit(StatusHint(BUILD_ID, self.status), delays)

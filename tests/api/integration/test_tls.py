@@ -65,12 +65,12 @@ async def test_untrusted_certificate(
     settings: Settings, client_kind: str, context: ssl.SSLContext
 ) -> None:
     """No request is sent to a server with an untrusted certificate."""
-    with raw_server(BUILD, context) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    with raw_server(BUILD, context) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             with pytest.raises(Unreachable, match="certificate") as caught:
                 await client.attempt(endpoints.trigger_build("p", "s"))
     assert not caught.value.sent
-    assert not line.request_heads
+    assert not server.request_heads
 
 
 @pytest.fixture
@@ -87,9 +87,11 @@ async def test_ca_bundle_of_the_connection(
     bundle_with_other_in_environment: Path,
 ) -> None:
     """A CA bundle of the connection has priority over that of the environment."""
-    with raw_server(BUILD, context) as line:
-        known = replace(settings, base_url=line.url, verify=str(bundle_with_other_in_environment))
-        async with open_client(client_kind, known) as client:
+    with raw_server(BUILD, context) as server:
+        with_bundle = replace(
+            settings, base_url=server.url, verify=str(bundle_with_other_in_environment)
+        )
+        async with open_client(client_kind, with_bundle) as client:
             assert (await client.attempt(endpoints.get_build("b"))).status == "complete"
 
 
@@ -103,13 +105,13 @@ async def test_tls_error_after_the_request(
         with socketlib.socket(fileno=raw) as bare:
             bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
 
-    with raw_server(garble, context) as line:
-        known = replace(settings, base_url=line.url, verify=str(bundle))
-        async with open_client(client_kind, known) as client:
+    with raw_server(garble, context) as server:
+        with_bundle = replace(settings, base_url=server.url, verify=str(bundle))
+        async with open_client(client_kind, with_bundle) as client:
             with pytest.raises(Unreachable) as caught:
                 await client.perform(endpoints.trigger_build("p", "s"))
     assert caught.value.sent
-    assert len(line.request_heads) == 1
+    assert len(server.request_heads) == 1
 
 
 @pytest.mark.parametrize("named", ["in-the-connection", "without-scheme", "in-the-environment"])

@@ -32,7 +32,7 @@ JSON = "Content-Type: application/json"
 GZIP = "Content-Encoding: gzip"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-BROKEN: dict[str, tuple[bytes, type[BuildPixelError]]] = {
+MALFORMED_RESPONSES: dict[str, tuple[bytes, type[BuildPixelError]]] = {
     "no-http": (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", Unreachable),
     "nothing": (b"", Unreachable),
     "half-a-head": (b"HTTP/1.1 200 OK\r\nContent-Le", BuildPixelError),
@@ -58,14 +58,14 @@ BROKEN: dict[str, tuple[bytes, type[BuildPixelError]]] = {
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
+@pytest.mark.parametrize("broken", MALFORMED_RESPONSES.values(), ids=list(MALFORMED_RESPONSES))
 async def test_malformed_response(
     settings: Settings, client_kind: str, broken: tuple[bytes, type[BuildPixelError]]
 ) -> None:
     """A malformed response raises the error class that fits it."""
-    said, expected = broken
-    with raw_server(said) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    response, expected = broken
+    with raw_server(response) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             with pytest.raises(expected):
                 await client.attempt(endpoints.get_build("b"))
 
@@ -86,21 +86,24 @@ async def test_redirect_is_not_followed(
     settings: Settings, client_kind: str, location: bytes, status: int
 ) -> None:
     """No redirect is followed, wherever it leads, and the error says what to do."""
-    said = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location)
-    with raw_server(said) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    response = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (
+        status,
+        location,
+    )
+    with raw_server(response) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             with pytest.raises(UnexpectedAnswer, match="which is not followed") as caught:
                 await client.perform(endpoints.get_build("b"))
             assert caught.value.status_code == status
             with pytest.raises(UnexpectedAnswer, match="which is not followed"):
                 await client.perform(endpoints.trigger_build("p", "s"))
-    assert len(line.request_heads) == 2
+    assert len(server.request_heads) == 2
 
 
 async def test_gzip_response(settings: Settings, client_kind: str) -> None:
     """A gzip response is decompressed."""
-    with raw_server(http_response(gzip.compress(BUILD), JSON, GZIP)) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    with raw_server(http_response(gzip.compress(BUILD), JSON, GZIP)) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             assert (await client.attempt(endpoints.get_build("b"))).status == "complete"
 
 
@@ -110,9 +113,9 @@ async def test_response_above_the_size_limit(
 ) -> None:
     """A response above the size limit raises an error, also if only its decompressed size is."""
     body = b" " * (33 * 2**20)
-    said = http_response(gzip.compress(body, 1), GZIP) if compressed else http_response(body)
-    with raw_server(said) as line:
-        roomy = replace(settings, base_url=line.url, request_timeout=20)
+    response = http_response(gzip.compress(body, 1), GZIP) if compressed else http_response(body)
+    with raw_server(response) as server:
+        roomy = replace(settings, base_url=server.url, request_timeout=20)
         async with open_client(client_kind, roomy) as client:
             with pytest.raises(UnexpectedAnswer, match="longer than"):
                 await client.attempt(endpoints.get_build("b"))
@@ -126,16 +129,16 @@ async def test_slow_body(settings: Settings, client_kind: str) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1200\r\n\r\n")
         for _ in range(1200):  # one minute in all
             connection.sendall(b" ")
-            if line.stopping.wait(0.05):
+            if server.stopping.wait(0.05):
                 break
 
-    with raw_server(drip) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
-            begun = time.monotonic()
+    with raw_server(drip) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
+            started_at = time.monotonic()
             with pytest.raises(Unreachable) as caught:
                 await client.attempt(endpoints.get_build("b"))
             assert caught.value.timed_out
-            assert time.monotonic() - begun < 20
+            assert time.monotonic() - started_at < 20
 
 
 @short_timeout
@@ -150,11 +153,11 @@ async def test_endless_headers(settings: Settings, client_kind: str, what: str) 
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(begin)
-        while not line.stopping.wait(0.05):
+        while not server.stopping.wait(0.05):
             connection.sendall(more)
 
-    with raw_server(drip) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    with raw_server(drip) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             with pytest.raises(Unreachable) as caught:
                 await client.attempt(endpoints.trigger_build("p", "s"))
             assert caught.value.sent
@@ -162,11 +165,11 @@ async def test_endless_headers(settings: Settings, client_kind: str, what: str) 
 
 async def test_host_in_capitals(settings: Settings, client_kind: str) -> None:
     """A host in capital letters gets the token as well."""
-    with raw_server(http_response(BUILD)) as line:
-        spelt = line.url.replace("http://127.0.0.1", "HTTP://LocalHost")
+    with raw_server(http_response(BUILD)) as server:
+        spelt = server.url.replace("http://127.0.0.1", "HTTP://LocalHost")
         async with open_client(client_kind, replace(settings, base_url=spelt)) as client:
             await client.attempt(endpoints.get_build("b"))
-    assert f"Authorization: Bearer {settings.token}" in line.request_heads[0]
+    assert f"Authorization: Bearer {settings.token}" in server.request_heads[0]
 
 
 @pytest.fixture
@@ -181,20 +184,22 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_netrc_is_ignored(settings: Settings, client_kind: str, netrc: Path) -> None:
     """A .netrc of the worker's user does not replace the token."""
     assert netrc.name == "netrc"
-    with raw_server(http_response(BUILD)) as line:
-        async with open_client(client_kind, replace(settings, base_url=line.url)) as client:
+    with raw_server(http_response(BUILD)) as server:
+        async with open_client(client_kind, replace(settings, base_url=server.url)) as client:
             await client.attempt(endpoints.get_build("b"))
             with pytest.raises(BuildPixelError):
                 await client.attempt(endpoints.trigger_build("p", "s"))
-    assert all(f"Authorization: Bearer {settings.token}" in head for head in line.request_heads)
+    assert all(f"Authorization: Bearer {settings.token}" in head for head in server.request_heads)
 
 
 async def test_base_url_with_a_path(settings: Settings, client_kind: str) -> None:
     """The path of the base URL is kept, and ids are escaped."""
-    with raw_server(http_response(BUILD)) as line:
+    with raw_server(http_response(BUILD)) as server:
         async with open_client(
-            client_kind, replace(settings, base_url=f"{line.url}/api")
+            client_kind, replace(settings, base_url=f"{server.url}/api")
         ) as client:
             with pytest.raises(UnexpectedAnswer, match="about build b"):
                 await client.attempt(endpoints.get_build("../a b?c=d#e%2f"))
-    assert line.request_heads[0].startswith("GET /api/builds/..%2Fa%20b%3Fc%3Dd%23e%252f HTTP/1.1")
+    assert server.request_heads[0].startswith(
+        "GET /api/builds/..%2Fa%20b%3Fc%3Dd%23e%252f HTTP/1.1"
+    )

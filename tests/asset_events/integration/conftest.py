@@ -144,10 +144,14 @@ async def servers(timeouts: list[dict[str, Any]]) -> AsyncIterator[list[Server]]
     from starlette.routing import Mount
 
     from airflow_provider_buildpixel.plugins.app import build_app
-    from airflow_provider_buildpixel.plugins.receiver import Receiver, Timeouts
+    from airflow_provider_buildpixel.plugins.receiver import Receiver
 
-    defaults: dict[str, Any] = {"body": 0.3, "work": 60.0, "rereads": (0.05, 0.1)}
-    receivers = [Receiver(Timeouts(**defaults | changes)) for changes in timeouts]
+    defaults: dict[str, Any] = {
+        "body_timeout": 0.3,
+        "work_timeout": 60.0,
+        "reread_pauses": (0.05, 0.1),
+    }
+    receivers = [Receiver(**defaults | changes) for changes in timeouts]
     apps = [Starlette(routes=[Mount("/buildpixel", build_app(one))]) for one in receivers]
     transports = [httpx.ASGITransport(app) for app in apps]
     clients = [httpx.AsyncClient(transport=one, base_url="http://airflow") for one in transports]

@@ -172,7 +172,7 @@ async def test_forged_content(
     assert len(stored.runs(complete)) == 1
 
 
-@pytest.mark.parametrize("timeouts", [[{"rereads": (0.05,) * 500}, {}]])
+@pytest.mark.parametrize("timeouts", [[{"reread_pauses": (0.05,) * 500}, {}]])
 async def test_lagging_rest(
     server: Server, webhooks: WebhookSandbox, stored: StoredResults
 ) -> None:
@@ -189,7 +189,7 @@ async def test_lagging_rest(
     assert len(stored.events(build_id)) == 1
 
 
-@pytest.mark.parametrize("timeouts", [[{"work": 2.0}, {}]])
+@pytest.mark.parametrize("timeouts", [[{"work_timeout": 2.0}, {}]])
 async def test_outage_of_rest(
     servers: list[Server], webhooks: WebhookSandbox, stored: StoredResults
 ) -> None:

@@ -1,4 +1,4 @@
-"""The verdict over a run of the cluster, which itself takes too long for these tests."""
+"""The checks of a cluster run; the run itself takes too long for these tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cluster.course import Course
-from tests.cluster.findings import Check
-from tests.cluster.judging import (
+from tests.cluster.results import Check
+from tests.cluster.scenario import Scenario
+from tests.cluster.try_logs import KILLED, reason
+from tests.cluster.verification import (
     FALSE_FAILURE,
     FALSE_SUCCESS,
     LOST,
@@ -16,16 +17,15 @@ from tests.cluster.judging import (
     STUCK,
     TWICE,
     WRONG_RESULT,
-    Made,
-    Told,
-    judge,
+    BuildResult,
+    TaskResult,
     spread,
+    verify,
 )
-from tests.cluster.tries import CUT_OFF, reason
 
-TASK = Told("b", "success", build_id="1", result="1", status="complete")
-FAILED = Told("b", "failed", build_id="1")
-BUILD = Made("1", "b", "complete", created_at=10.0, finished_at=20.0)
+TASK = TaskResult("b", "success", build_id="1", result="1", status="complete")
+FAILED = TaskResult("b", "failed", build_id="1")
+BUILD = BuildResult("1", "b", "complete", created_at=10.0, finished_at=20.0)
 LATER = replace(BUILD, id="2", created_at=30.0, finished_at=40.0)
 OF_LATER = replace(TASK, build_id="2", result="2", tries=2)
 
@@ -53,48 +53,48 @@ CASES = [
     ("another build's result", [replace(TASK, result="0")], [BUILD], [WRONG_RESULT]),
     ("no result", [replace(TASK, result=None)], [BUILD], [WRONG_RESULT]),
     ("another id published", [replace(TASK, build_id="0")], [BUILD], [WRONG_RESULT]),
-    ("nobody's build", [TASK], [BUILD, replace(LATER, branch="main")], [STRAY]),
+    ("a build without a task", [TASK], [BUILD, replace(LATER, branch="main")], [STRAY]),
 ]
 
 
 @pytest.mark.parametrize(
-    ("told", "made", "kinds"), [pytest.param(*case[1:], id=case[0]) for case in CASES]
+    ("tasks", "builds", "kinds"), [pytest.param(*case[1:], id=case[0]) for case in CASES]
 )
-def test_faults(told: list[Told], made: list[Made], kinds: list[str]) -> None:
-    """What must not be is found, and nothing else."""
-    assert [fault.kind for fault in judge(["b"], told, made).faults] == kinds
+def test_violations(tasks: list[TaskResult], builds: list[BuildResult], kinds: list[str]) -> None:
+    """Each violation is found, and nothing else."""
+    assert [violation.kind for violation in verify(["b"], tasks, builds).violations] == kinds
 
 
 def test_builds_of_retries_are_counted() -> None:
-    """A build that a retry started after a failed one is no fault, and is told."""
-    assert judge(["b"], [OF_LATER], [replace(BUILD, status="failed"), LATER]).again == 1
+    """A build that a retry started after a failed one is counted and is no violation."""
+    assert verify(["b"], [OF_LATER], [replace(BUILD, status="failed"), LATER]).retry_builds == 1
 
 
 def test_waves_are_all_builds() -> None:
-    """The waves together have as many builds as asked for, whatever the number."""
+    """The waves together have the requested number of builds, for any number."""
     for builds in (1, 20, 47, 500):
-        course = Course(builds=builds)
-        assert sum(course.sizes()) == builds
-        assert len(course.waves()) == len(course.sizes())
+        scenario = Scenario(builds=builds)
+        assert sum(scenario.sizes()) == builds
+        assert len(scenario.waves()) == len(scenario.sizes())
 
 
 @pytest.mark.parametrize(
-    ("measured", "least", "met"),
+    ("measured", "at_least", "met"),
     [(5, False, True), (6, False, False), (6, True, True), (4, True, False), (None, True, False)],
 )
-def test_check(*, measured: int | None, least: bool, met: bool) -> None:
-    """A claim holds exactly, or from a number on, and never without a measurement."""
-    assert Check("claim", measured, 5, least=least).met == met
+def test_check(*, measured: int | None, at_least: bool, met: bool) -> None:
+    """A check requires an exact or a minimum value, and fails without a measurement."""
+    assert Check("claim", measured, 5, at_least=at_least).met == met
 
 
 def test_spread() -> None:
-    """The median, the 95th percentile and the greatest are of the values themselves."""
+    """Median, 95th percentile and maximum are computed from the values."""
     assert spread([float(number) for number in range(101)]) == ("50.0", "95.0", "100.0")
     assert spread([]) == ("?", "?", "?")
 
 
 def test_reason_of_a_try() -> None:
-    """The last exception of a log names the reason; a log that was cut short has none."""
+    """The last exception of a log is the reason; a truncated log has none."""
     lines = ['{"event": "one"}', '{"error_detail": [{"exc_type": "Unreachable"}]}', '{"eve']
     assert reason(lines) == "Unreachable"
-    assert reason(lines[:1]) == CUT_OFF
+    assert reason(lines[:1]) == KILLED

@@ -1,4 +1,4 @@
-"""An Airflow of many processes: two of what there can be two of, in a home of its own."""
+"""An Airflow of many processes, with two of each kind that may run twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_buildpixel.sandbox.demo.airflow import AirflowFailed
 from airflow_provider_buildpixel.sandbox.demo.api import AirflowApi, AirflowRefused
 from airflow_provider_buildpixel.sandbox.demo.home import LOOPBACK, USER, Home, free_ports
 from airflow_provider_buildpixel.sandbox.demo.processes import Component, stop
-from tests.cluster.names import NAME
+from tests.cluster.hostname import NAME
 from tests.cluster.services import Services
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ ROOT = Path(__file__).parents[2]
 DAGS = Path(__file__).parent / "dags"
 
 SLOTS = 8
-"""Tasks that one worker takes at a time."""
+"""Tasks that one worker runs at the same time."""
 
 API_SERVER, SCHEDULER, PROCESSOR = "api-server", "scheduler", "dag-processor"
 TRIGGERER, WORKER = "triggerer", "worker"
 KINDS = (API_SERVER, SCHEDULER, PROCESSOR, TRIGGERER, WORKER)
-TWICE = {API_SERVER, TRIGGERER, WORKER}
+DUPLICATED = {API_SERVER, TRIGGERER, WORKER}
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     API_SERVER: ("api-server",),
@@ -44,9 +44,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     WORKER: ("celery", "worker", "--skip-serve-logs", "--without-mingle", "--without-gossip"),
 }
 
-# Airflow's defaults notice a loss after half a minute to ten minutes: too late for a storm in which
-# each loss is followed by another within seconds.
-QUICK_TO_NOTICE = {
+# By default Airflow detects an ended process after half a minute to ten minutes: too late if a
+# process is killed every few seconds.
+SHORT_TIMEOUTS = {
     "SCHEDULER": {
         "TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -58,18 +58,21 @@ QUICK_TO_NOTICE = {
     },
     "TRIGGERER": {"TRIGGERER_HEALTH_CHECK_THRESHOLD": "20"},
     "CELERY_BROKER_TRANSPORT_OPTIONS": {"VISIBILITY_TIMEOUT": "120"},
-    # Airflow's own default, unlike the demo's: the one that fails deferrals that end at once.
+    # Airflow's own default, with which very short deferrals can fail. The demo has another value.
     "WORKERS": {"MIN_HEARTBEAT_INTERVAL": "5"},
 }
 
-STARTING = 240.0
-STOPPING = 10.0
+START_TIMEOUT = 240.0
+STOP_TIMEOUT = 10.0
 PAUSE = 0.5
 
 
 @dataclass(frozen=True)
 class Member:
-    """One of Airflow's processes, and what tells that it is ready."""
+    """One of Airflow's components.
+
+    :param port: the port that responds when an API server is ready.
+    """
 
     kind: str
     name: str
@@ -78,11 +81,11 @@ class Member:
 
 
 @dataclass
-class Fleet:
-    """The whole, as a context manager.
+class AirflowCluster:
+    """PostgreSQL, Redis, HAProxy and all components of Airflow, as a context manager.
 
     :param environment: variables for every process, such as ``AIRFLOW_CONN_…``.
-    :param keep: leave the home with all logs where it is.
+    :param keep: keep the folder with all logs.
     """
 
     environment: Mapping[str, str]
@@ -97,15 +100,15 @@ class Fleet:
         self.home = Home(self.path / "airflow", DAGS, ports)
         self.api = AirflowApi(self.home.url, USER, self.home.password)
         self.shared = self.services.components()
-        self._everywhere = self.home.environment(self._settings() | dict(self.environment))
+        self._environment = self.home.environment(self._settings() | dict(self.environment))
         for kind in KINDS:
-            for number in range(1 + (kind in TWICE)):
+            for number in range(1 + (kind in DUPLICATED)):
                 self.members.append(self._member(kind, number))
 
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:  # Ctrl-C included: nothing may be left behind
+        except BaseException:  # also Ctrl-C: no process may keep running
             self.stop()
             raise
         return self
@@ -123,7 +126,7 @@ class Fleet:
             "CORE": {
                 "EXECUTOR": "CeleryExecutor",
                 "PARALLELISM": "64",
-                "HOSTNAME_CALLABLE": "tests.cluster.names.hostname",
+                "HOSTNAME_CALLABLE": "tests.cluster.hostname.hostname",
             },
             "DATABASE": {"SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self.services.database}"},
             "CELERY": {
@@ -132,37 +135,37 @@ class Fleet:
                 "WORKER_CONCURRENCY": str(SLOTS),
             },
         }
-        sections = [*conf.items(), *QUICK_TO_NOTICE.items()]
+        sections = [*conf.items(), *SHORT_TIMEOUTS.items()]
         settings = {f"AIRFLOW__{s}__{name}": v for s, all_ in sections for name, v in all_.items()}
         return settings | {"PYTHONPATH": str(ROOT), "C_FORCE_ROOT": "1"}
 
     def _member(self, kind: str, number: int) -> Member:
         name = f"{kind}-{number + 1}"
-        environment, words = self._everywhere | {NAME: name}, COMMANDS[kind]
+        environment, arguments = self._environment | {NAME: name}, COMMANDS[kind]
         port = self.servers[number] if kind == API_SERVER else None
         if port is not None:
             environment["AIRFLOW__API__PORT"] = str(port)
         if kind == WORKER:
-            words = (*words, "--celery-hostname", f"{name}@{LOOPBACK}")
-        command = (sys.executable, "-m", "airflow", *words)
+            arguments = (*arguments, "--celery-hostname", f"{name}@{LOOPBACK}")
+        command = (sys.executable, "-m", "airflow", *arguments)
         return Member(
             kind, name, Component(name, command, environment, self.path / f"{name}.log"), port
         )
 
     def start(self) -> None:
         """Start everything and wait until it is healthy."""
-        self.path.chmod(0o711)  # PostgreSQL's user passes through, and sees nothing else
-        self.services.furnish()
+        self.path.chmod(0o711)  # lets PostgreSQL's user reach its folder only
+        self.services.create_data()
         self.home.create()
         for component in self.shared:
             component.start()
-        self.wait_until(self._answers, STARTING, "PostgreSQL answers")
+        self.wait_until(self._database_responds, START_TIMEOUT, "PostgreSQL responds")
         self._migrate()
         for member in self.members:
             member.component.start()
-        self.wait_until(self.healthy, STARTING, "Airflow is healthy")
+        self.wait_until(self.is_healthy, START_TIMEOUT, "Airflow is healthy")
 
-    def _answers(self) -> bool:
+    def _database_responds(self) -> bool:
         try:
             psycopg2.connect(f"postgresql://{self.services.database}").close()
         except psycopg2.OperationalError:
@@ -172,7 +175,7 @@ class Fleet:
     def _migrate(self) -> None:
         done = subprocess.run(
             (sys.executable, "-m", "airflow", "db", "migrate"),
-            env=self._everywhere,
+            env=self._environment,
             capture_output=True,
             text=True,
             check=False,
@@ -181,30 +184,30 @@ class Fleet:
             raise AirflowFailed(f"Airflow cannot create its database:\n{done.stderr[-2000:]}")
 
     def stop(self) -> None:
-        """End every process and remove the home."""
+        """End every process and remove the folder."""
         everything = [*(member.component for member in self.members), *self.shared]
         try:
-            stop([member.component for member in self.members], STOPPING)
-            stop(self.shared, STOPPING)
+            stop([member.component for member in self.members], STOP_TIMEOUT)
+            stop(self.shared, STOP_TIMEOUT)
         finally:  # Ctrl-C while they end
             for component in everything:
                 component.kill()
             if not self.keep:
                 shutil.rmtree(self.path, ignore_errors=True)
 
-    def healthy(self) -> bool:
-        """Whether every kind of component reports that it is well, and the Dag is known."""
+    def is_healthy(self) -> bool:
+        """Return whether every component is healthy, and the Dag has been parsed."""
         try:
             health = self.api.health()
             dags = self.api.call("GET", "/dags?limit=100")["dags"]
             for file, error in self.api.import_errors().items():
                 raise AirflowFailed(f"Airflow cannot load {file}:\n{error}")
-        except (OSError, AirflowRefused):  # the server does not listen yet
+        except (OSError, AirflowRefused):  # the server is not ready
             return False
         return set(health.values()) == {"healthy"} and len(health) >= 4 and bool(dags)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait for a condition; a component that ends meanwhile fails at once."""
+        """Wait for a condition; fail immediately if a component ends."""
         until = time.monotonic() + seconds
         while not condition():
             for component in [*(member.component for member in self.members), *self.shared]:

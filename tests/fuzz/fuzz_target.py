@@ -1,4 +1,4 @@
-"""Fuzzes one target in this process, which libFuzzer ends."""
+"""Fuzzes one target in this process, which libFuzzer then ends."""
 
 from __future__ import annotations
 

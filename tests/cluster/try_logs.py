@@ -1,4 +1,4 @@
-"""Why tries ended that were not the last: by their logs, since the database keeps no reason."""
+"""Why a try ended, read from its log: the database stores no reason."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-CUT_OFF = "cut off without a word"
+KILLED = "killed, no exception logged"
 
 
 def log_of(logs: Path, run_id: str, index: int, number: int) -> Path:
-    """Give the file in which Airflow logs one try."""
+    """Return the log file of one try."""
     folder = logs / "dag_id=cluster_load" / f"run_id={run_id}" / "task_id=build"
     return folder / f"map_index={index}" / f"attempt={number}.log"
 
 
 def reason(lines: Iterable[str]) -> str:
-    """Name the last exception in a log; a process that was killed leaves none."""
-    found = CUT_OFF
+    """Return the name of the last exception in a log; a killed process logs none."""
+    found = KILLED
     for entry in _entries(lines):
         details = entry.get("error_detail") or []
         if details:
@@ -39,7 +39,7 @@ def _entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def reason_of(log: Path) -> str:
-    """Read a log, if the try came as far as to have one."""
+    """Return the reason from a log file, which exists only if the try was started."""
     if not log.exists():
         return "never started"
     with log.open(errors="replace") as lines:
