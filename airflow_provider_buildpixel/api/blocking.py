@@ -7,7 +7,7 @@ import ssl
 import time
 import zlib
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
@@ -36,18 +36,12 @@ CHUNK = 64 * 1024
 TOO_SLOW = "the response took too long"
 
 
-class TokenAuth(requests.auth.AuthBase):
-    """Adds the token to requests to the configured origin, and to no other request."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Set the ``Authorization`` header for the configured origin, and remove it for others."""
-        request.headers.pop("Authorization", None)
-        if _origin(request.url) == _base_origin(self._settings.base_url):
-            request.headers["Authorization"] = f"Bearer {self._settings.token}"
-        return request
+def _add_token(settings: Settings, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Set the ``Authorization`` header for the configured origin, and remove it for others."""
+    request.headers.pop("Authorization", None)
+    if _origin(request.url) == _base_origin(settings.base_url):
+        request.headers["Authorization"] = f"Bearer {settings.token}"
+    return request
 
 
 Origin = tuple[str | None, str | None, int | None]
@@ -69,7 +63,7 @@ def _base_origin(base_url: str) -> Origin:
 def new_session(settings: Settings) -> requests.Session:
     """Return an authenticated session with the connection's TLS and proxy settings."""
     session = ApiSession()
-    session.auth = TokenAuth(settings)
+    session.auth = partial(_add_token, settings)
     session.headers["User-Agent"] = settings.user_agent
     session.verify = settings.verify
     if settings.proxy:

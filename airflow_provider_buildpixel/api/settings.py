@@ -145,9 +145,8 @@ def _base_url(conn: ConnectionLike, *, allow_insecure: bool) -> str:
 def _netloc(parts: SplitResult, port: Any) -> str:
     default = {"http": 80, "https": 443}[parts.scheme]
     if parts.port or not port or int(port) == default:
-        return (
-            parts.netloc.lower()
-        )  # requests uses lower case, and TokenAuth compares the origin with its URL
+        # In lower case, as in requests, because the token is sent only to the same origin.
+        return parts.netloc.lower()
     return f"{parts.netloc.lower()}:{int(port)}"
 
 

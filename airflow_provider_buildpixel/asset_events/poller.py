@@ -73,28 +73,19 @@ class PollResult:
         return (await read_newest(self._client, build_filter, known_id, limit))[0]
 
 
-class BuildPoller:
-    """The one poll of a connection.
+def new_client(settings: Settings) -> AsyncClient:
+    """Return the client that polls; its caller closes it."""
+    return AsyncClient(settings, retries=Retries(RETRY_SECONDS))
 
-    :param settings: the connection's settings.
-    :param newest_id: the id of the newest build of an earlier poll.
+
+async def poll_builds(client: AsyncClient, known_id: str) -> PollResult:
+    """Read the list from its newest build down to the newest of the last poll.
+
+    :param known_id: the id of that build; empty before the first poll.
     """
-
-    def __init__(self, settings: Settings, newest_id: str = "") -> None:
-        self.settings = settings
-        self.newest_id = newest_id
-        self._client = AsyncClient(settings, retries=Retries(RETRY_SECONDS))
-
-    async def poll(self) -> PollResult:
-        """Read the list from its newest build down to the newest of the last poll."""
-        limit = MAX_BUILDS if self.newest_id else 1
-        builds, _ = await read_newest(self._client, BuildFilter(), self.newest_id, limit)
-        self.newest_id = max([self.newest_id, *(build.id for build in builds)])
-        return PollResult(self._client, builds)
-
-    async def close(self) -> None:
-        """Close the HTTP connections."""
-        await self._client.close()
+    limit = MAX_BUILDS if known_id else 1
+    builds, _ = await read_newest(client, BuildFilter(), known_id, limit)
+    return PollResult(client, builds)
 
 
 async def read_newest(

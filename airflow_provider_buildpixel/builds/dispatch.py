@@ -87,27 +87,10 @@ def decide_in_flight(
     )
 
 
-@dataclass(frozen=True)
-class SendRequest:
-    """Send the trigger request."""
-
-
-@dataclass(frozen=True)
-class SearchAfter:
-    """Pause for this many seconds, then list the builds of the same kind."""
-
-    pause: float
-
-
-@dataclass(frozen=True)
-class Started:
-    """The build is known: the request has started it."""
-
-    build_id: str
-
-
 class DispatchMachine:
     """State machine of one dispatch: after a lost answer it searches before it sends again.
+
+    ``build_id`` is the build that the request has started, None until it is known.
 
     :param search_first: begin with a search, as an earlier try may have sent the request.
     :param max_requests: requests whose answer may be lost before the dispatch gives up.
@@ -119,19 +102,15 @@ class DispatchMachine:
         self._requests_left = max_requests
         self._last_error: BuildPixelError | None = None
         self._possible: dict[str, Build] = {}
-        self._build_id: str | None = None
+        self.build_id: str | None = None
 
-    def next_action(self) -> SendRequest | SearchAfter | Started:
-        """Return what to do next."""
-        if self._build_id is not None:
-            return Started(self._build_id)
-        if not self._must_search:
-            return SendRequest()
-        return SearchAfter(SEARCH_PAUSES[self._searches])
+    def search_pause(self) -> float | None:
+        """Return the seconds to pause before a search for the build; None: send the request."""
+        return SEARCH_PAUSES[self._searches] if self._must_search else None
 
     def on_started(self, build_id: str) -> None:
         """Handle the answer to the request."""
-        self._build_id = build_id
+        self.build_id = build_id
 
     def on_error(self, error: BuildPixelError) -> None:
         """Handle an error of the request; raise it if it means that no build was started."""
@@ -149,7 +128,7 @@ class DispatchMachine:
         :raises DispatchUncertain: the request's build cannot be identified.
         """
         if len(candidates) == 1:
-            self._build_id = candidates[0].id
+            self.build_id = candidates[0].id
             return
         if candidates:
             raise self._uncertain_error(candidates)

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_buildpixel.api.endpoints import list_builds, trigger_build
 from airflow_provider_buildpixel.api.errors import BuildPixelError
 from airflow_provider_buildpixel.api.paging import ListScan
-from airflow_provider_buildpixel.builds.dispatch import (
-    SEARCH_PAUSES,
-    DispatchMachine,
-    SearchAfter,
-    SendRequest,
-    Started,
-)
+from airflow_provider_buildpixel.builds.dispatch import SEARCH_PAUSES, DispatchMachine
 from airflow_provider_buildpixel.builds.outcome import newer_build
 from airflow_provider_buildpixel.builds.record import (
     Snapshot,
@@ -85,25 +79,24 @@ def dispatch_build(  # each is a fact of one dispatch
     :raises DispatchUncertain: the answer was lost and the build cannot be identified.
     """
     machine, is_first = DispatchMachine(search_first=search_first), not search_first
-    while True:
-        match machine.next_action():
-            case Started(build_id):
-                return build_id
-            case SendRequest():
-                if not is_first:
-                    before_retry()
-                is_first = False
-                _send_request(client, request, machine, before_retry)
-            case SearchAfter(pause):
-                sleep(pause)
-                try:
-                    builds = list_similar_builds(client, request, setting, after=snapshot.newest_id)
-                except BuildPixelError as error:
-                    raise machine.lookup_failed(error) from error
-                machine.on_search(
-                    builds_of_request(builds, request, setting, snapshot, token),
-                    possible_builds_of_request(builds, request, setting, snapshot, token),
-                )
+    while machine.build_id is None:
+        pause = machine.search_pause()
+        if pause is None:
+            if not is_first:
+                before_retry()
+            is_first = False
+            _send_request(client, request, machine, before_retry)
+            continue
+        sleep(pause)
+        try:
+            builds = list_similar_builds(client, request, setting, after=snapshot.newest_id)
+        except BuildPixelError as error:
+            raise machine.lookup_failed(error) from error
+        machine.on_search(
+            builds_of_request(builds, request, setting, snapshot, token),
+            possible_builds_of_request(builds, request, setting, snapshot, token),
+        )
+    return machine.build_id
 
 
 def find_newer_build(

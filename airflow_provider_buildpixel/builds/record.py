@@ -172,29 +172,21 @@ class NewBuild:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class CheckBuild:
-    """A build was started: read it, then call :func:`decide_about_build`."""
-
-    build_id: str
-
-
-@dataclass(frozen=True)
-class SearchBuild:
-    """A request may have run: search for its build."""
-
-
 def decide_from_record(
     record: DispatchRecord | None, request: BuildRequest, clear_count: int
-) -> NewBuild | CheckBuild | SearchBuild:
-    """Decide, at the start of a try, how to continue from what earlier tries stored."""
+) -> NewBuild | DispatchRecord:
+    """Decide, at the start of a try, how to continue from what earlier tries stored.
+
+    A returned record is to be continued. With a build id, a build was started: read it, then call
+    :func:`decide_about_build`. Without one, a request may have run: search for its build.
+    """
     if record is None:
         return NewBuild()
     if record.request != request:
         return NewBuild("the task now requests a different build than the stored one")
     if record.task_finished and record.clear_count != clear_count:
         return NewBuild("the task was cleared after its build had ended")
-    return CheckBuild(record.build_id) if record.build_id else SearchBuild()
+    return record
 
 
 def is_reusable(build: Build) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import aiohttp
@@ -88,20 +89,19 @@ async def close_client(
                     await websocket.close()
     finally:
         release_client(client.eio)
-        client.eio.http = _ClosedSession()
+        client.eio.http = _CLOSED_SESSION
         if session is not None and not session.closed:
             await session.close()
 
 
-class _ClosedSession:
-    """Replaces a closed session: the library would open one of its own for a late packet."""
+async def _refuse_request(*_: Any, **__: Any) -> NoReturn:
+    raise aiohttp.ClientConnectionError("the connection was closed")
 
-    closed = False
 
-    async def post(self, *_: Any, **__: Any) -> NoReturn:
-        raise aiohttp.ClientConnectionError("the connection was closed")
-
-    get = ws_connect = post
+_CLOSED_SESSION = SimpleNamespace(
+    closed=False, get=_refuse_request, post=_refuse_request, ws_connect=_refuse_request
+)
+"""Replaces a closed session: the library would open one of its own for a late packet."""
 
 
 async def _send_close_packet(engine: Any) -> None:

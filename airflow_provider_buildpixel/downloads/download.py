@@ -27,10 +27,10 @@ def run_download(job: DownloadJob) -> Downloaded:
     """
     artifact = job.get_artifact()
     expected = ExpectedArtifact.from_artifact(job.build_id, artifact)
-    if message := expected.unchecked_message(verify=job.options.verify):
+    if message := expected.unchecked_message(verify=job.verify):
         job.report(message)
     size = job.destination.existing_size()
-    if size is not None and not job.options.overwrite:
+    if size is not None and not job.overwrite:
         return _use_existing(job, size, expected)
     for _ in range(MAX_ATTEMPTS):
         try:
@@ -52,7 +52,7 @@ def _use_existing(job: DownloadJob, size: int, expected: ExpectedArtifact) -> Do
     :raises InvalidRequest: it is something else.
     """
     # The same size alone may be another build's artifact.
-    comparable = job.options.verify and expected.md5 is not None and size == expected.size
+    comparable = job.verify and expected.md5 is not None and size == expected.size
     md5 = _existing_md5(job) if comparable else None
     name = job.destination.name
     if md5 is not None and md5 == expected.md5:

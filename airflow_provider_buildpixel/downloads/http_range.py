@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,80 +78,51 @@ class RangeBody:
     supports_ranges: bool
 
 
-@dataclass(frozen=True)
-class FileComplete:
-    """The file has no more bytes: the data so far is the whole file."""
+class ResponseMeaning(Enum):
+    """What a response without bytes to receive means; the values are texts for the log."""
 
+    FILE_COMPLETE = "the file has no more bytes"
+    """The data so far is the whole file."""
 
-@dataclass(frozen=True)
-class UrlExpired:
-    """The store rejected the signed URL: a fresh one is needed."""
+    URL_EXPIRED = "the signed URL was rejected"
+    """A fresh URL is needed."""
 
-    status: int
+    RETRY_LATER = "temporary failure"
+    """The same request may succeed later."""
 
-
-@dataclass(frozen=True)
-class RetryLater:
-    """A temporary failure.
-
-    :param retry_after: seconds that the server asks to wait, None if it names none.
-    """
-
-    reason: str
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True)
-class BadRange:
+    BAD_RANGE = "wrong range"
     """The response has another range than requested: request the whole file instead."""
 
-    reason: str
-
-
-@dataclass(frozen=True)
-class FileChanged:
+    FILE_CHANGED = "the file has changed"
     """The file is not the one that the download began with: start over."""
 
-    reason: str
-
-
-@dataclass(frozen=True)
-class WrongSize:
+    WRONG_SIZE = "the file has another size"
     """The file has another size than BuildPixel announced."""
 
-    size: int
+    FILE_GONE = "the file does not exist"
+
+    REFUSED = "permanent failure"
+    """A repeated request would fail too."""
 
 
 @dataclass(frozen=True)
-class FileGone:
-    """The file does not exist."""
+class NoBytes:
+    """The response has no bytes to receive.
 
-    status: int
+    :param reason: details for the log.
+    :param retry_after: seconds that the server asks to wait, None if it names none.
+    :param size: the actual size of a file with the wrong one, in bytes.
+    """
 
-
-@dataclass(frozen=True)
-class RequestRefused:
-    """A permanent failure: a repeated request would fail too."""
-
-    status: int
-
-
-RangeResult = (
-    RangeBody
-    | FileComplete
-    | UrlExpired
-    | RetryLater
-    | BadRange
-    | FileChanged
-    | WrongSize
-    | FileGone
-    | RequestRefused
-)
+    meaning: ResponseMeaning
+    reason: str = ""
+    retry_after: float | None = None
+    size: int = 0
 
 
 def classify_response(
     status: int, headers: Mapping[str, str], request: RangeRequest, file: FileInfo
-) -> RangeResult:
+) -> RangeBody | NoBytes:
     """Return the meaning of a response to a request.
 
     :param headers: with names in lower case.
@@ -163,12 +135,11 @@ def classify_response(
     if status == 416:
         return _range_not_satisfiable(headers, request, file)
     if status in TEMPORARY_STATUSES or status >= 500:
-        return RetryLater(f"HTTP {status}", _retry_after(headers))
-    return UrlExpired(status) if status in URL_REFUSED_STATUSES else _permanent(status)
-
-
-def _permanent(status: int) -> FileGone | RequestRefused:
-    return FileGone(status) if status in GONE_STATUSES else RequestRefused(status)
+        return NoBytes(ResponseMeaning.RETRY_LATER, f"HTTP {status}", _retry_after(headers))
+    if status in URL_REFUSED_STATUSES:
+        return NoBytes(ResponseMeaning.URL_EXPIRED)
+    is_gone = status in GONE_STATUSES
+    return NoBytes(ResponseMeaning.FILE_GONE if is_gone else ResponseMeaning.REFUSED)
 
 
 def _full_body(headers: Mapping[str, str]) -> RangeBody:
@@ -182,13 +153,17 @@ def _is_encoded(headers: Mapping[str, str]) -> bool:
     return headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
 
 
-def _partial_body(headers: Mapping[str, str], request: RangeRequest, file: FileInfo) -> RangeResult:
+def _partial_body(
+    headers: Mapping[str, str], request: RangeRequest, file: FileInfo
+) -> RangeBody | NoBytes:
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if match is None or match[1] is None:
-        return BadRange("206 without a usable Content-Range")
+        return NoBytes(ResponseMeaning.BAD_RANGE, "206 without a usable Content-Range")
     start, end, total = int(match[1]), int(match[2]), _parse_number(match[3])
     if start != request.start or end < start:
-        return BadRange(f"bytes {start}-{end} instead of bytes from {request.start}")
+        return NoBytes(
+            ResponseMeaning.BAD_RANGE, f"bytes {start}-{end} instead of bytes from {request.start}"
+        )
     content_length = _parse_number(headers.get("content-length", ""))
     length = end + 1 - start if content_length is None else min(end + 1 - start, content_length)
     body = RangeBody(start, length, total, headers.get("etag"), supports_ranges=True)
@@ -197,25 +172,25 @@ def _partial_body(headers: Mapping[str, str], request: RangeRequest, file: FileI
 
 def _range_not_satisfiable(
     headers: Mapping[str, str], request: RangeRequest, file: FileInfo
-) -> RangeResult:
+) -> RangeBody | NoBytes:
     """Classify a 416: the file has no byte in the range."""
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     total = _parse_number(match[3]) if match else None
     if file.size is not None and total not in {None, file.size}:
-        return WrongSize(total or 0)
+        return NoBytes(ResponseMeaning.WRONG_SIZE, size=total or 0)
     size = total if file.size is None else file.size
     if size in {None, request.start}:
-        return FileComplete()
+        return NoBytes(ResponseMeaning.FILE_COMPLETE)
     if size > request.start:
-        return BadRange("416 for bytes that exist")
-    return FileChanged("it is shorter")
+        return NoBytes(ResponseMeaning.BAD_RANGE, "416 for bytes that exist")
+    return NoBytes(ResponseMeaning.FILE_CHANGED, "it is shorter")
 
 
-def _check_same_file(body: RangeBody, file: FileInfo) -> RangeResult:
+def _check_same_file(body: RangeBody, file: FileInfo) -> RangeBody | NoBytes:
     if file.size is not None and body.total is not None and body.total != file.size:
-        return WrongSize(body.total)
+        return NoBytes(ResponseMeaning.WRONG_SIZE, size=body.total)
     if file.etag is not None and body.etag is not None and file.etag != body.etag:
-        return FileChanged("its ETag is different")
+        return NoBytes(ResponseMeaning.FILE_CHANGED, "its ETag is different")
     return body
 
 

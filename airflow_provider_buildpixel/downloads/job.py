@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_buildpixel.api.text import KIB
@@ -16,26 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.model import Artifact
     from airflow_provider_buildpixel.api.settings import Settings
     from airflow_provider_buildpixel.downloads.artifacts import ExpectedArtifact
-
-
-@dataclass(frozen=True)
-class DownloadOptions:
-    """How to transfer an artifact.
-
-    :param overwrite: replace what is at the destination.
-    :param verify: compare the checksum.
-    :param connections: the most parallel connections to try; 1 always uses a single one.
-    :param min_rate: bytes per second below which a connection counts as stalled.
-    :param stall_window: seconds over which that rate is measured; also the longest wait for a byte.
-    :param probe_seconds: how long one connection, and then several, are measured.
-    """
-
-    overwrite: bool = False
-    verify: bool = True
-    connections: int = 4
-    min_rate: float = 16 * KIB
-    stall_window: float = 30.0
-    probe_seconds: float = PROBE_SECONDS
 
 
 class Destination(Protocol):
@@ -82,13 +62,25 @@ class DownloadJob:
     :param get_artifact: requests the artifact's signed URL, size and MD5 from BuildPixel.
     :param report: receives each log line about the progress.
     :param cancel_token: cancels the download.
+    :param overwrite: replace what is at the destination.
+    :param verify: compare the checksum.
+    :param connections: the most parallel connections to try; 1 always uses a single one.
+    :param min_rate: bytes per second below which a connection counts as stalled.
+    :param stall_window: seconds over which that rate is measured; also the longest wait for a byte.
+    :param probe_seconds: how long one connection, and then several, are measured.
     """
 
     build_id: str
     get_artifact: Callable[[], Artifact]
     destination: Destination
     settings: Settings
-    options: DownloadOptions
     report: Callable[[str], None]
     cancel_token: CancelToken = field(default_factory=CancelToken)
     jitter: Callable[[], float] = random.random
+    _: KW_ONLY
+    overwrite: bool = False
+    verify: bool = True
+    connections: int = 4
+    min_rate: float = 16 * KIB
+    stall_window: float = 30.0
+    probe_seconds: float = PROBE_SECONDS

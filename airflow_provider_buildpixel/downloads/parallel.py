@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from airflow_provider_buildpixel.downloads.buffers import BUFFER_SIZE
 from airflow_provider_buildpixel.downloads.http_range import (
-    RangeBody,
+    NoBytes,
     RangeRequest,
+    ResponseMeaning,
     classify_response,
 )
 from airflow_provider_buildpixel.downloads.store import CONNECTION_ERRORS, error_reason
@@ -158,11 +159,10 @@ class ParallelDownload:
 
     def _read_block(self, response: StoreResponse, request: RangeRequest, view: memoryview) -> None:
         result = classify_response(response.status, response.headers, request, self._file)
-        if not isinstance(result, RangeBody) or (result.start, result.length) != (
-            request.start,
-            len(view),
-        ):
-            raise PartError(f"HTTP {response.status}, {type(result).__name__}")
+        if isinstance(result, NoBytes):
+            raise PartError(f"HTTP {response.status}, {result.meaning.value}")
+        if (result.start, result.length) != (request.start, len(view)):
+            raise PartError(f"HTTP {response.status}, {ResponseMeaning.BAD_RANGE.value}")
         response.limit(len(view))
         if not response.fill(view, self._new_stall_detector()):
             raise PartError("the connection ended early or became too slow")

@@ -14,7 +14,6 @@ from airflow_provider_buildpixel.api.errors import (
     Unreachable,
 )
 from airflow_provider_buildpixel.api.text import MIB, size_text
-from airflow_provider_buildpixel.downloads import http_range
 from airflow_provider_buildpixel.downloads.artifacts import (
     Downloaded,
     ExpectedArtifact,
@@ -23,8 +22,9 @@ from airflow_provider_buildpixel.downloads.artifacts import (
 from airflow_provider_buildpixel.downloads.buffers import MIN_BUFFERS, BufferPool
 from airflow_provider_buildpixel.downloads.http_range import (
     FileInfo,
-    RangeBody,
+    NoBytes,
     RangeRequest,
+    ResponseMeaning,
     classify_response,
 )
 from airflow_provider_buildpixel.downloads.parallel import ParallelDownload, PartError
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_buildpixel.downloads.buffers import Buffer
+    from airflow_provider_buildpixel.downloads.http_range import RangeBody
     from airflow_provider_buildpixel.downloads.job import DownloadJob
     from airflow_provider_buildpixel.downloads.store import StoreResponse
 
@@ -66,8 +67,8 @@ class Transfer:
     def __init__(self, job: DownloadJob, expected: ExpectedArtifact, url: str) -> None:
         self._job, self._expected = job, expected
         self._url = checked_artifact_url(url, job.settings.base_url)
-        self._destination, self._options = job.destination, job.options
-        self._report, self._cancel_token = job.report, job.cancel_token
+        self._destination, self._report = job.destination, job.report
+        self._cancel_token = job.cancel_token
         self._digest = hashlib.md5(usedforsecurity=False)
         self._file = FileInfo(expected.size)
         self._retry_budget = RetryBudget()
@@ -91,16 +92,16 @@ class Transfer:
         if self._done:
             self._file = FileInfo(self._expected.size, self._destination.etag)
             self._report(f"Resuming at {size_text(self._done)}, which an earlier try downloaded")
-        if self._done and self._options.verify:
+        if self._done and self._job.verify:
             for view in self._destination.read_partial():
                 self._cancel_token.raise_if_cancelled()
                 self._digest.update(view)
 
     def _download(self) -> None:
-        now, options = time.monotonic(), self._options
+        now, job = time.monotonic(), self._job
         self._progress = TransferProgress(self._file.size, now, self._done)
-        self._probe = ConnectionProbe(options.connections, now, self._done, options.probe_seconds)
-        buffers = max(MIN_BUFFERS, options.connections + 2)
+        self._probe = ConnectionProbe(job.connections, now, self._done, job.probe_seconds)
+        buffers = max(MIN_BUFFERS, job.connections + 2)
         with ExitStack() as stack:
             self._store = stack.enter_context(closing(self._new_store()))
             self._pool = stack.enter_context(BufferPool(self._consumers(), buffers))
@@ -111,13 +112,13 @@ class Transfer:
             self._pool.finish()
 
     def _new_store(self) -> ArtifactStore:
-        return ArtifactStore(self._job.settings, self._options.stall_window)
+        return ArtifactStore(self._job.settings, self._job.stall_window)
 
     def _new_stall_detector(self) -> StallDetector:
-        return StallDetector(self._options.min_rate, self._options.stall_window)
+        return StallDetector(self._job.min_rate, self._job.stall_window)
 
     def _consumers(self) -> list[Callable[[Iterator[memoryview]], None]]:
-        return [self._destination.write, *([self._hash] if self._options.verify else [])]
+        return [self._destination.write, *([self._hash] if self._job.verify else [])]
 
     def _hash(self, views: Iterator[memoryview]) -> None:
         for view in views:
@@ -130,7 +131,7 @@ class Transfer:
         return None if self._file.size is None else self._file.size - self._done
 
     def _verify_and_commit(self) -> Downloaded:
-        md5 = self._digest.hexdigest() if self._options.verify else None
+        md5 = self._digest.hexdigest() if self._job.verify else None
         for error in (self._expected.size_error(self._done), self._expected.md5_error(md5)):
             if error is not None:
                 raise error
@@ -158,30 +159,34 @@ class Transfer:
 
     def _handle_response(self, response: StoreResponse, request: RangeRequest) -> RangeBody | None:
         """Handle the head of a response; return its body if one is to be received."""
-        match classify_response(response.status, response.headers, request, self._file):
-            case RangeBody() as body:
-                self._update_file_info(body)
-                return body
-            case http_range.FileComplete():
+        answer = classify_response(response.status, response.headers, request, self._file)
+        if isinstance(answer, NoBytes):
+            self._handle_no_bytes(answer, response.status)
+            return None
+        self._update_file_info(answer)
+        return answer
+
+    def _handle_no_bytes(self, answer: NoBytes, status: int) -> None:
+        """Prepare the next request, or raise if there can be none."""
+        match answer.meaning:
+            case ResponseMeaning.FILE_COMPLETE:
                 self._complete = True
-            case http_range.UrlExpired(status):
+            case ResponseMeaning.URL_EXPIRED:
                 self._refresh_url(status)
-            case http_range.RetryLater(reason, retry_after):
-                self._pause_before_retry(reason, retry_after or 0.0)
-            case http_range.BadRange(reason):
+            case ResponseMeaning.RETRY_LATER:
+                self._pause_before_retry(answer.reason, answer.retry_after or 0.0)
+            case ResponseMeaning.BAD_RANGE:
                 self._use_ranges = False
-                self._pause_before_retry(f"the store answered with a wrong range ({reason})")
-            case http_range.FileChanged(reason):
-                raise ArtifactChangedError(reason)
-            case http_range.WrongSize(size):
-                raise self._expected.size_error(size) or ArtifactChangedError(
-                    "its size is different"
-                )
-            case http_range.FileGone(status):
+                self._pause_before_retry(f"the store answered with a wrong range ({answer.reason})")
+            case ResponseMeaning.FILE_CHANGED:
+                raise ArtifactChangedError(answer.reason)
+            case ResponseMeaning.WRONG_SIZE:
+                size_error = self._expected.size_error(answer.size)
+                raise size_error or ArtifactChangedError("its size is different")
+            case ResponseMeaning.FILE_GONE:
                 raise ArtifactUnavailable("the store does not have it", status_code=status)
-            case http_range.RequestRefused(status):
+            case ResponseMeaning.REFUSED:
                 raise UnexpectedAnswer("the store refuses the download", status_code=status)
-        return None
 
     def _update_file_info(self, body: RangeBody) -> None:
         before, self._file = self._file, self._file.updated_from(body)

@@ -446,14 +446,27 @@ class BuildPixelHook(BaseHook):
         :raises ArtifactUnavailable: the build produced no artifact, or retention has removed it.
         :raises ChecksumMismatch: the data does not match MD5 or size; what was written is deleted.
         """
-        from airflow_provider_buildpixel.downloads.job import DownloadOptions
-        from airflow_provider_buildpixel.hooks import downloads  # imports file systems
+        from airflow_provider_buildpixel.downloads.cancel import CancelToken
+        from airflow_provider_buildpixel.downloads.job import DownloadJob
+        from airflow_provider_buildpixel.hooks import downloads, lineage  # imports file systems
 
-        target = downloads.parse_destination(
-            destination, extract=extract, max_expansion=max_expansion, verify=verify
+        job = DownloadJob(
+            build_id,
+            lambda: downloads.mask_signed_url(self.get_artifact(build_id)),
+            downloads.parse_destination(
+                destination, extract=extract, max_expansion=max_expansion, verify=verify
+            ),
+            self.settings,
+            lambda line: self.log.info("%s", line),
+            cancel_token or CancelToken(),
+            overwrite=overwrite,
+            verify=verify,
+            connections=connections,
+            min_rate=min_rate,
         )
-        options = DownloadOptions(overwrite, verify, connections, min_rate)
-        return downloads.download(self, build_id, target, options, cancel_token)
+        downloaded = downloads.download(job, self.get_build)
+        lineage.report_download(self, lambda: self.get_build(build_id), downloaded.path)
+        return downloaded
 
     def wait_for_build(
         self,

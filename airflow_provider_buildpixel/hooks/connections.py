@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,25 +59,21 @@ def _look_up_in_thread(conn_id: str) -> Settings:
     return get_settings(conn_id)
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    task: asyncio.Task[Settings]
-    started_at: float
-
-    def is_usable(self, refused: Settings | None) -> bool:
-        """Whether the look-up did not fail, is recent, and did not return the refused settings.
-
-        :param refused: settings whose token was rejected.
-        """
-        if self.task.done() and (self.task.cancelled() or self.task.exception() is not None):
-            return False
-        age = time.monotonic() - self.started_at
-        if refused is None or not self.task.done() or self.task.result() != refused:
-            return age < LOOKUP_TTL
-        return age < REFUSED_LOOKUP_TTL
+_LOOKUPS: dict[tuple[asyncio.AbstractEventLoop, str], tuple[asyncio.Task[Settings], float]] = {}
+"""The look-ups by event loop and connection id, and when each has started."""
 
 
-_LOOKUPS: dict[tuple[asyncio.AbstractEventLoop, str], _Lookup] = {}
+def _is_usable(task: asyncio.Task[Settings], started_at: float, refused: Settings | None) -> bool:
+    """Whether a look-up did not fail, is recent, and did not return the refused settings.
+
+    :param refused: settings whose token was rejected.
+    """
+    if task.done() and (task.cancelled() or task.exception() is not None):
+        return False
+    age = time.monotonic() - started_at
+    if refused is None or not task.done() or task.result() != refused:
+        return age < LOOKUP_TTL
+    return age < REFUSED_LOOKUP_TTL
 
 
 async def get_settings_async(conn_id: str, *, refused: Settings | None = None) -> Settings:
@@ -89,13 +84,13 @@ async def get_settings_async(conn_id: str, *, refused: Settings | None = None) -
     """
     loop = asyncio.get_running_loop()
     lookup = _LOOKUPS.get((loop, conn_id))
-    if lookup is None or not lookup.is_usable(refused):
+    if lookup is None or not _is_usable(*lookup, refused):
         for key in [key for key in _LOOKUPS if key[0].is_closed()]:
             del _LOOKUPS[key]
         # The blocking call in a thread works in every version of Airflow, and in dag.test.
         task = loop.create_task(asyncio.to_thread(_look_up_in_thread, conn_id))
-        lookup = _LOOKUPS[loop, conn_id] = _Lookup(task, time.monotonic())
-    return await asyncio.shield(lookup.task)
+        lookup = _LOOKUPS[loop, conn_id] = task, time.monotonic()
+    return await asyncio.shield(lookup[0])
 
 
 def connection_message(identity: Identity) -> str:

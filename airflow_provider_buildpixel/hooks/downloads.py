@@ -11,55 +11,31 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath, mask_secret
 
 from airflow_provider_buildpixel.downloads import artifacts
 from airflow_provider_buildpixel.exceptions import ArtifactUnavailable, InvalidRequest, NotFound
-from airflow_provider_buildpixel.hooks import lineage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_buildpixel.api.model import Artifact, Build
     from airflow_provider_buildpixel.downloads.artifacts import Downloaded
-    from airflow_provider_buildpixel.downloads.cancel import CancelToken
-    from airflow_provider_buildpixel.downloads.job import Destination, DownloadOptions
-    from airflow_provider_buildpixel.hooks.lineage import ArtifactSource
+    from airflow_provider_buildpixel.downloads.job import Destination, DownloadJob
 
 
 LOCAL_SCHEMES = ("file", "local")
 
 
-def download(
-    hook: ArtifactSource,
-    build_id: str,
-    destination: Destination,
-    options: DownloadOptions,
-    cancel_token: CancelToken | None,
-) -> Downloaded:
+def download(job: DownloadJob, get_build: Callable[[str], Build]) -> Downloaded:
     """Download the artifact of a build.
 
+    :param get_build: reads the build, to explain a missing artifact.
     :raises ArtifactUnavailable: there is none; the message names the likeliest reason.
     """
-    from airflow_provider_buildpixel.downloads.cancel import CancelToken
     from airflow_provider_buildpixel.downloads.download import run_download  # loads requests
-    from airflow_provider_buildpixel.downloads.job import DownloadJob
 
-    def report(line: str) -> None:
-        hook.log.info("%s", line)
-
-    job = DownloadJob(
-        build_id,
-        lambda: mask_signed_url(hook.get_artifact(build_id)),
-        destination,
-        hook.settings,
-        options,
-        report,
-        cancel_token or CancelToken(),
-    )
     try:
-        downloaded = run_download(job)
+        return run_download(job)
     except ArtifactUnavailable as error:
-        reason = artifacts.likely_reason(_find_build(hook.get_build, build_id))
-        raise artifacts.artifact_unavailable(build_id, error, reason) from None
-    lineage.report_download(hook, build_id, downloaded.path)
-    return downloaded
+        reason = artifacts.likely_reason(_find_build(get_build, job.build_id))
+        raise artifacts.artifact_unavailable(job.build_id, error, reason) from None
 
 
 def _find_build(get_build: Callable[[str], Build], build_id: str) -> Build | None:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow_provider_buildpixel.assets import build_uri
 from airflow_provider_buildpixel.exceptions import BuildPixelError
 
 if TYPE_CHECKING:
-    from airflow_provider_buildpixel.api.model import Artifact, Build
-    from airflow_provider_buildpixel.api.settings import Settings
+    from collections.abc import Callable
 
+    from airflow.providers.common.compat.sdk import BaseHook
 
-class ArtifactSource(Protocol):
-    """What a download and its lineage need from the hook."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the connection."""
-
-    @property
-    def log(self) -> Any:
-        """The log of the task."""
-
-    def get_artifact(self, build_id: str) -> Artifact:
-        """Return the signed URL, size and MD5 of the artifact of a build."""
-
-    def get_build(self, build_id: str) -> Build:
-        """Return a build."""
+    from airflow_provider_buildpixel.api.model import Build
 
 
 def report_build(hook: object, build: Build) -> None:
@@ -38,7 +23,7 @@ def report_build(hook: object, build: Build) -> None:
         collector.add_output_asset(context=hook, uri=uri)
 
 
-def report_download(hook: ArtifactSource, build_id: str, path: str) -> None:
+def report_download(hook: BaseHook, get_build: Callable[[], Build], path: str) -> None:
     """Report the build's asset as an input, and the destination of the download as an output.
 
     The build is read only if a plugin reads lineage. A failed read does not fail the download.
@@ -47,7 +32,7 @@ def report_download(hook: ArtifactSource, build_id: str, path: str) -> None:
     if collector is None:
         return
     try:
-        source_uri = _build_uri(hook.get_build(build_id))
+        source_uri = _build_uri(get_build())
     except BuildPixelError as error:
         hook.log.info("The lineage of %s has no source: its build was not read: %s", path, error)
         source_uri = None

@@ -30,21 +30,18 @@ HEADERS = {
 }
 
 
-class SafeHeaders:
-    """Middleware that sets the same headers on every response, including the framework's errors."""
+def add_safe_headers(app: ASGIApp) -> ASGIApp:
+    """Return the app with the same headers on every response, including the framework's errors."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app and add the headers to its response."""
-
+    async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return wrapper
 
 
 def build_app(receiver: Receiver | None = None, reader: PageReader | None = None) -> FastAPI:
@@ -61,5 +58,5 @@ def build_app(receiver: Receiver | None = None, reader: PageReader | None = None
         app.include_router(pages.build_router(reader or PageReader()))
         for refusal in (401, 403):
             app.add_exception_handler(refusal, pages.log_in_first)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(add_safe_headers)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
@@ -10,22 +11,19 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class LazyApp:
-    """Builds the provider's app on the first request, which only the API server receives.
+@cache
+def _app() -> ASGIApp:
+    from airflow_provider_buildpixel.plugins.app import build_app  # loads FastAPI
+
+    return build_app()
+
+
+async def lazy_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Call the provider's app; the first request builds it, which only the API server receives.
 
     The other components load the plugin too, and Airflow 2.11 has no FastAPI.
     """
-
-    def __init__(self) -> None:
-        self._app: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Build the app if needed and call it."""
-        if self._app is None:
-            from airflow_provider_buildpixel.plugins.app import build_app  # loads FastAPI
-
-            self._app = build_app()
-        await self._app(scope, receive, send)
+    await _app()(scope, receive, send)
 
 
 # URLs are relative, so that they work below a base path. A single view that Airflow rejects would
@@ -42,7 +40,7 @@ class BuildPixelPlugin(AirflowPlugin):
 
     name = "buildpixel"
     fastapi_apps: list[Any] = [
-        {"name": "BuildPixel", "url_prefix": "/buildpixel", "app": LazyApp()},
+        {"name": "BuildPixel", "url_prefix": "/buildpixel", "app": lazy_app},
     ]
     external_views: list[Any] = [
         {

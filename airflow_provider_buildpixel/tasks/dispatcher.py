@@ -16,10 +16,8 @@ from airflow_provider_buildpixel.builds.dispatch import (
 )
 from airflow_provider_buildpixel.builds.record import (
     Adopt,
-    CheckBuild,
     DispatchRecord,
     NewBuild,
-    SearchBuild,
     Snapshot,
     builds_of_request,
     decide_about_build,
@@ -69,18 +67,18 @@ class Dispatcher:
 
     def dispatch(self) -> Dispatched | WaitFor:
         """Return the build of this task, or the live build that has to end first."""
-        record = self.state.load()
-        match decide_from_record(record, self.request, self.state.clear_count):
-            case CheckBuild(build_id) if record is not None:
+        earlier = self.state.load()
+        match decide_from_record(earlier, self.request, self.state.clear_count):
+            case DispatchRecord(build_id=build_id) as record if build_id:
                 return self._resume_build(record, build_id)
-            case SearchBuild() if record is not None:
+            case DispatchRecord() as record:
                 self.log.info(
                     "An earlier try ended while it started a build: searching for that build"
                 )
                 return self._trigger(record, record.snapshot, search_first=True)
             case NewBuild(reason) if reason:
                 self.log.info("Starting a new build: %s", reason)
-        return self._start_build(record)
+        return self._start_build(earlier)
 
     def _resume_build(self, record: DispatchRecord, build_id: str) -> Dispatched | WaitFor:
         """Continue with the stored build, or start a new one if that failed or was deleted."""

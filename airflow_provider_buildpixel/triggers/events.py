@@ -24,9 +24,10 @@ from airflow_provider_buildpixel.hooks.connections import get_settings_async, wa
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
+    from airflow_provider_buildpixel.api.aio import AsyncClient
     from airflow_provider_buildpixel.api.model import Build
     from airflow_provider_buildpixel.api.settings import Settings
-    from airflow_provider_buildpixel.asset_events.poller import BuildPoller, PollResult
+    from airflow_provider_buildpixel.asset_events.poller import PollResult
 
 
 DEFAULTS: dict[str, Any] = {
@@ -267,33 +268,33 @@ class _SharedPoll:
     """The poll of one connection, whose token may be replaced while it runs."""
 
     def __init__(self, conn_id: str) -> None:
-        self._conn_id = conn_id
-        self._poller: BuildPoller | None = None
+        self._conn_id, self._newest_id = conn_id, ""
+        self._client: AsyncClient | None = None
 
     async def poll(self) -> PollResult:
-        poller = await self._current_poller(await get_settings_async(self._conn_id))
+        settings = await get_settings_async(self._conn_id)
         try:
-            return await poller.poll()
+            return await self._poll_with(settings)
         except Unauthorized:
-            replaced = await get_settings_async(self._conn_id, refused=poller.settings)
-            if replaced == poller.settings:
+            replaced = await get_settings_async(self._conn_id, refused=settings)
+            if replaced == settings:
                 raise
         log.info("The token was refused; continuing with the connection's new token")
-        return await (await self._current_poller(replaced)).poll()
+        return await self._poll_with(replaced)
 
-    async def _current_poller(self, settings: Settings) -> BuildPoller:
-        from airflow_provider_buildpixel.asset_events.poller import BuildPoller  # loads aiohttp
+    async def _poll_with(self, settings: Settings) -> PollResult:
+        from airflow_provider_buildpixel.asset_events import poller  # loads aiohttp
 
-        previous = self._poller
-        if previous is not None and previous.settings == settings:
-            return previous
-        warn_if_unverified(settings, self._conn_id, log)
-        newest_id = previous.newest_id if previous is not None else ""
-        self._poller = BuildPoller(settings, newest_id)
-        if previous is not None:
-            await previous.close()
-        return self._poller
+        if (client := self._client) is None or client.settings != settings:
+            warn_if_unverified(settings, self._conn_id, log)
+            self._client = poller.new_client(settings)
+            if client is not None:
+                await client.close()
+            client = self._client
+        result = await poller.poll_builds(client, self._newest_id)
+        self._newest_id = max([self._newest_id, *(build.id for build in result.builds)])
+        return result
 
     async def close(self) -> None:
-        if self._poller is not None:
-            await self._poller.close()
+        if self._client is not None:
+            await self._client.close()

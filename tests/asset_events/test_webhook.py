@@ -67,8 +67,10 @@ def test_any_of_the_secrets_is_valid(body: bytes, secrets: list[str], data: st.D
 @given(st.binary(max_size=300), SECRETS, st.text(min_size=1))
 def test_no_other_secret_is_valid(body: bytes, secrets: list[str], other: str) -> None:
     """A signature made with any other text, or with an empty secret, is invalid."""
-    for secret in {other, "", *webhook._DUMMY_SECRETS} - set(secrets):
-        assert not webhook.verify_signature(body, signed(body, secret), secrets)
+    keys = {secret.rstrip("\0") for secret in secrets}  # HMAC itself pads a key with zeros
+    for secret in (other, "", *webhook._DUMMY_SECRETS):
+        if secret.rstrip("\0") not in keys:
+            assert not webhook.verify_signature(body, signed(body, secret), secrets)
 
 
 @given(st.binary(max_size=200), st.none() | st.text(max_size=100), SECRETS)

@@ -10,12 +10,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api.model import Build, BuildSetting, Status
-from airflow_provider_buildpixel.builds.dispatch import DispatchMachine, SearchAfter, Started
+from airflow_provider_buildpixel.builds.dispatch import DispatchMachine
 from airflow_provider_buildpixel.builds.record import (
     Adopt,
-    CheckBuild,
     DispatchRecord,
-    SearchBuild,
     builds_of_request,
     decide_about_build,
     decide_from_record,
@@ -201,11 +199,11 @@ class World:
         """Continue with what earlier tries stored, or start a build; return the build's id."""
         record = self.load()
         step = decide_from_record(record, REQUEST, self.clear_count)
-        if isinstance(step, SearchBuild):
-            return self.dispatch(self.record, search_first=True)
-        if isinstance(step, CheckBuild):
+        if isinstance(step, DispatchRecord):
+            if step.build_id is None:
+                return self.dispatch(step, search_first=True)
             stored = self.builds.get(step.build_id)
-            decision = decide_about_build(stored, self.record, self.clear_count)
+            decision = decide_about_build(stored, step, self.clear_count)
             if isinstance(decision, Adopt):
                 assert not self.needs_new_build, "continues with a build that is over"
                 return decision.build.id
@@ -223,18 +221,17 @@ class World:
         """Do what the machine decides until the build is known."""
         machine = DispatchMachine(search_first=search_first)
         requests = searches = 0
-        while True:
-            action = machine.next_action()
-            if isinstance(action, Started):
-                return action.build_id
-            if isinstance(action, SearchAfter):
+        while machine.build_id is None:
+            pause = machine.search_pause()
+            if pause is not None:
                 searches += 1
                 assert searches <= 20, "searches without end"
-                self.search(machine, record, action.pause)
+                self.search(machine, record, pause)
             else:
                 requests += 1
                 assert requests <= 2, "sends without end"
                 self.send_request(machine)
+        return machine.build_id
 
     def search(self, machine: DispatchMachine, record: DispatchRecord, pause: float) -> None:
         """Search the lists for the request's build."""

@@ -8,9 +8,6 @@ from airflow_provider_buildpixel.api.model import Build, BuildSetting, Status
 from airflow_provider_buildpixel.builds.dispatch import (
     SEARCH_PAUSES,
     DispatchMachine,
-    SearchAfter,
-    SendRequest,
-    Started,
     TriggerBuild,
     WaitFor,
     decide_in_flight,
@@ -133,9 +130,9 @@ def test_may_have_run(error: BuildPixelError, *, expected: bool) -> None:
 def test_a_dispatch_that_is_answered() -> None:
     """An answered request is sent once."""
     machine = DispatchMachine()
-    assert machine.next_action() == SendRequest()
+    assert (machine.build_id, machine.search_pause()) == (None, None)
     machine.on_started("b")
-    assert machine.next_action() == Started("b")
+    assert machine.build_id == "b"
 
 
 @pytest.mark.parametrize(
@@ -155,12 +152,12 @@ def test_a_lost_answer(error: BuildPixelError, *, is_repeated: bool) -> None:
     machine = DispatchMachine()
     machine.on_error(error)
     for pause in SEARCH_PAUSES[:-1]:
-        assert machine.next_action() == SearchAfter(pause)
+        assert machine.search_pause() == pause
         machine.on_search(())
-    assert machine.next_action() == SearchAfter(SEARCH_PAUSES[-1])
+    assert machine.search_pause() == SEARCH_PAUSES[-1]
     if is_repeated:
         machine.on_search(())
-        assert machine.next_action() == SendRequest()
+        assert (machine.build_id, machine.search_pause()) == (None, None)
     else:
         with pytest.raises(DispatchUncertain, match="no build of it is listed"):
             machine.on_search(())
@@ -171,7 +168,7 @@ def test_a_build_that_a_search_finds() -> None:
     machine = DispatchMachine(search_first=True)
     machine.on_search(())
     machine.on_search((build("b1"),))
-    assert machine.next_action() == Started("b1")
+    assert machine.build_id == "b1"
 
 
 def test_a_refused_request_is_raised() -> None:

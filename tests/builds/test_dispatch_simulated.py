@@ -64,7 +64,8 @@ def take_the_first_of_many(
 def start_instead_of_a_search(decide: Any, *args: object) -> object:
     """Start a build although an earlier request may have run."""
     step = decide(*args)
-    return record.NewBuild() if isinstance(step, record.SearchBuild) else step
+    may_have_run = isinstance(step, record.DispatchRecord) and not step.build_id
+    return record.NewBuild() if may_have_run else step
 
 
 HAND_MADE = (

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from airflow_provider_buildpixel.api.model import Build, BuildSetting, Status
 from airflow_provider_buildpixel.builds.record import (
     Adopt,
-    CheckBuild,
     DispatchRecord,
     NewBuild,
-    SearchBuild,
     Snapshot,
     builds_of_request,
     decide_about_build,
@@ -201,21 +199,18 @@ def test_possible_builds_after_a_token_was_replaced(
 
 
 STORED = DispatchRecord(REQUEST, build_id="b", clear_count=1)
+UNANSWERED = DispatchRecord(REQUEST)
+FINISHED = DispatchRecord(REQUEST, "b", task_finished=True)
 
 
 @pytest.mark.parametrize(
     ("record", "clear_count", "expected"),
     [
         pytest.param(None, 1, NewBuild(), id="first-try"),
-        pytest.param(STORED, 1, CheckBuild("b"), id="retry"),
-        pytest.param(STORED, 2, CheckBuild("b"), id="cleared-while-running"),
-        pytest.param(DispatchRecord(REQUEST), 0, SearchBuild(), id="answer-unknown"),
-        pytest.param(
-            DispatchRecord(REQUEST, "b", task_finished=True),
-            0,
-            CheckBuild("b"),
-            id="retry-after-the-end",
-        ),
+        pytest.param(STORED, 1, STORED, id="retry"),
+        pytest.param(STORED, 2, STORED, id="cleared-while-running"),
+        pytest.param(UNANSWERED, 0, UNANSWERED, id="answer-unknown"),
+        pytest.param(FINISHED, 0, FINISHED, id="retry-after-the-end"),
     ],
 )
 def test_decide_from_record(

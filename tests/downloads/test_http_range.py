@@ -1,26 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from airflow_provider_buildpixel.downloads.http_range import (
-    BadRange,
-    FileChanged,
-    FileComplete,
-    FileGone,
     FileInfo,
+    NoBytes,
     RangeBody,
     RangeRequest,
-    RequestRefused,
-    RetryLater,
-    UrlExpired,
-    WrongSize,
+    ResponseMeaning,
     classify_response,
 )
-
-if TYPE_CHECKING:
-    from airflow_provider_buildpixel.downloads.http_range import RangeResult
 
 REST = RangeRequest(400)
 """All but the first 400 bytes."""
@@ -33,7 +22,7 @@ def _range_headers(text: str, **more: str) -> dict[str, str]:
     return {"content-range": text, "etag": '"one"'} | more
 
 
-RESPONSES: list[tuple[str, int, dict[str, str], FileInfo, RangeResult]] = [
+RESPONSES: list[tuple[str, int, dict[str, str], FileInfo, RangeBody | NoBytes]] = [
     (
         "rest",
         206,
@@ -70,66 +59,120 @@ RESPONSES: list[tuple[str, int, dict[str, str], FileInfo, RangeResult]] = [
         FILE,
         RangeBody(0, 90, None, None, supports_ranges=False),
     ),
-    ("whole-of-other-size", 200, {"content-length": "999"}, FILE, WrongSize(999)),
+    (
+        "whole-of-other-size",
+        200,
+        {"content-length": "999"},
+        FILE,
+        NoBytes(ResponseMeaning.WRONG_SIZE, size=999),
+    ),
     (
         "rest-of-other-size",
         206,
         {"content-range": "bytes 400-1000/1001"},
         FILE,
-        WrongSize(1001),
+        NoBytes(ResponseMeaning.WRONG_SIZE, size=1001),
     ),
     (
         "other-etag",
         206,
         {"content-range": "bytes 400-999/1000", "etag": '"two"'},
         FILE,
-        FileChanged("its ETag is different"),
+        NoBytes(ResponseMeaning.FILE_CHANGED, "its ETag is different"),
     ),
     (
         "later-bytes",
         206,
         _range_headers("bytes 401-999/1000"),
         FILE,
-        BadRange("bytes 401-999 instead of bytes from 400"),
+        NoBytes(ResponseMeaning.BAD_RANGE, "bytes 401-999 instead of bytes from 400"),
     ),
     (
         "reversed-bytes",
         206,
         _range_headers("bytes 400-399/1000"),
         FILE,
-        BadRange("bytes 400-399 instead of bytes from 400"),
+        NoBytes(ResponseMeaning.BAD_RANGE, "bytes 400-399 instead of bytes from 400"),
     ),
-    ("several-ranges", 206, {}, FILE, BadRange("206 without a usable Content-Range")),
+    (
+        "several-ranges",
+        206,
+        {},
+        FILE,
+        NoBytes(ResponseMeaning.BAD_RANGE, "206 without a usable Content-Range"),
+    ),
     (
         "206-without-range",
         206,
         _range_headers("bytes */1000"),
         FILE,
-        BadRange("206 without a usable Content-Range"),
+        NoBytes(ResponseMeaning.BAD_RANGE, "206 without a usable Content-Range"),
     ),
-    ("beyond-the-end", 416, _range_headers("bytes */400"), FILE, WrongSize(400)),
-    ("beyond-an-empty-file", 416, _range_headers("bytes */0"), FILE, WrongSize(0)),
-    ("at-the-end", 416, _range_headers("bytes */400"), FileInfo(size=400), FileComplete()),
-    ("at-the-end-of-unknown", 416, _range_headers("bytes */400"), UNKNOWN, FileComplete()),
-    ("at-the-end-without-total", 416, {}, UNKNOWN, FileComplete()),
+    (
+        "beyond-the-end",
+        416,
+        _range_headers("bytes */400"),
+        FILE,
+        NoBytes(ResponseMeaning.WRONG_SIZE, size=400),
+    ),
+    (
+        "beyond-an-empty-file",
+        416,
+        _range_headers("bytes */0"),
+        FILE,
+        NoBytes(ResponseMeaning.WRONG_SIZE, size=0),
+    ),
+    (
+        "at-the-end",
+        416,
+        _range_headers("bytes */400"),
+        FileInfo(size=400),
+        NoBytes(ResponseMeaning.FILE_COMPLETE),
+    ),
+    (
+        "at-the-end-of-unknown",
+        416,
+        _range_headers("bytes */400"),
+        UNKNOWN,
+        NoBytes(ResponseMeaning.FILE_COMPLETE),
+    ),
+    ("at-the-end-without-total", 416, {}, UNKNOWN, NoBytes(ResponseMeaning.FILE_COMPLETE)),
     (
         "shorter-than-before",
         416,
         _range_headers("bytes */300"),
         UNKNOWN,
-        FileChanged("it is shorter"),
+        NoBytes(ResponseMeaning.FILE_CHANGED, "it is shorter"),
     ),
-    ("416-for-existing-bytes", 416, {}, FILE, BadRange("416 for bytes that exist")),
-    ("bad-signature", 403, {}, FILE, UrlExpired(403)),
-    ("expired", 401, {}, FILE, UrlExpired(401)),
-    ("expired-elsewhere", 400, {}, FILE, UrlExpired(400)),
-    ("not-found", 404, {}, FILE, FileGone(404)),
-    ("removed", 410, {}, FILE, FileGone(410)),
-    ("too-many", 429, {"retry-after": "7"}, FILE, RetryLater("HTTP 429", 7.0)),
-    ("too-many-until-a-date", 429, {"retry-after": "Fri"}, FILE, RetryLater("HTTP 429")),
-    ("slow-down", 503, {}, FILE, RetryLater("HTTP 503")),
-    ("redirect-without-target", 304, {}, FILE, RequestRefused(304)),
-    ("teapot", 418, {}, FILE, RequestRefused(418)),
+    (
+        "416-for-existing-bytes",
+        416,
+        {},
+        FILE,
+        NoBytes(ResponseMeaning.BAD_RANGE, "416 for bytes that exist"),
+    ),
+    ("bad-signature", 403, {}, FILE, NoBytes(ResponseMeaning.URL_EXPIRED)),
+    ("expired", 401, {}, FILE, NoBytes(ResponseMeaning.URL_EXPIRED)),
+    ("expired-elsewhere", 400, {}, FILE, NoBytes(ResponseMeaning.URL_EXPIRED)),
+    ("not-found", 404, {}, FILE, NoBytes(ResponseMeaning.FILE_GONE)),
+    ("removed", 410, {}, FILE, NoBytes(ResponseMeaning.FILE_GONE)),
+    (
+        "too-many",
+        429,
+        {"retry-after": "7"},
+        FILE,
+        NoBytes(ResponseMeaning.RETRY_LATER, "HTTP 429", 7.0),
+    ),
+    (
+        "too-many-until-a-date",
+        429,
+        {"retry-after": "Fri"},
+        FILE,
+        NoBytes(ResponseMeaning.RETRY_LATER, "HTTP 429"),
+    ),
+    ("slow-down", 503, {}, FILE, NoBytes(ResponseMeaning.RETRY_LATER, "HTTP 503")),
+    ("redirect-without-target", 304, {}, FILE, NoBytes(ResponseMeaning.REFUSED)),
+    ("teapot", 418, {}, FILE, NoBytes(ResponseMeaning.REFUSED)),
 ]
 
 
@@ -139,7 +182,7 @@ RESPONSES: list[tuple[str, int, dict[str, str], FileInfo, RangeResult]] = [
     ids=[response[0] for response in RESPONSES],
 )
 def test_response_is_classified(
-    status: int, headers: dict[str, str], file: FileInfo, result: RangeResult
+    status: int, headers: dict[str, str], file: FileInfo, result: RangeBody | NoBytes
 ) -> None:
     """Each response to a request for the rest of a file has one meaning."""
     assert classify_response(status, headers, REST, file) == result

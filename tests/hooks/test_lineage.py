@@ -33,7 +33,7 @@ from airflow_provider_buildpixel.hooks.buildpixel import BuildPixelHook
 hook, build_id, path = BuildPixelHook(), *sys.argv[1:]
 lineage.report_build(hook, hook.get_build(build_id))
 hook.download_artifact(build_id, path)
-lineage.report_download(hook, build_id, "s3://stores@games/ours.tar.gz")
+lineage.report_download(hook, lambda: hook.get_build(build_id), "s3://stores@games/ours.tar.gz")
 hook.close()
 collected = get_hook_lineage_collector().collected_assets
 sides = ("inputs", "outputs")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_buildpixel.api.model import Artifact
 from airflow_provider_buildpixel.api.settings import Settings
 from airflow_provider_buildpixel.downloads.cancel import CancelToken
-from airflow_provider_buildpixel.downloads.job import DownloadJob, DownloadOptions
+from airflow_provider_buildpixel.downloads.job import DownloadJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,10 +77,10 @@ class FakeStore:
             self.artifact,
             destination,
             Settings(self.url, "bp_token", request_timeout=5.0),
-            DownloadOptions(**options),  # type: ignore[arg-type]  # names and values as in the tests
             report,
             cancel_token or CancelToken(),
             lambda: 0.0,
+            **options,  # type: ignore[arg-type]  # names and values as in the tests
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_buildpixel.downloads.job import DownloadOptions
+from airflow_provider_buildpixel.downloads.job import DownloadJob
 from airflow_provider_buildpixel.downloads.transfer import CHUNK
 from airflow_provider_buildpixel.exceptions import ArtifactUnavailable
 from airflow_provider_buildpixel.operators.download import BuildPixelDownloadArtifactOperator
@@ -116,7 +116,7 @@ def test_sigterm_cancels_at_once(
         task.send_signal(signal.SIGTERM)
         output, _ = task.communicate(timeout=60)
     ended_at = float(output.partition("ended at ")[2].split()[0])  # before the interpreter ends
-    assert ended_at - killed_at < DownloadOptions().stall_window / 2
+    assert ended_at - killed_at < DownloadJob.stall_window / 2
     assert task.returncode != 0
     assert "DownloadCancelledError" in output
     assert "Signature" not in output

@@ -235,7 +235,7 @@ def test_endless_interruptions_end_the_download(
 ) -> None:
     """A download that is interrupted after a few bytes each time fails, and keeps the part file."""
     from airflow_provider_buildpixel.downloads.destinations.local import LocalFile
-    from airflow_provider_buildpixel.downloads.job import DownloadJob, DownloadOptions
+    from airflow_provider_buildpixel.downloads.job import DownloadJob
 
     build_id = built()
     buildpixel_sandbox.fault("artifact-breaks", at=1000)
@@ -245,7 +245,6 @@ def test_endless_interruptions_end_the_download(
         lambda: hook.get_artifact(build_id),
         destination,
         hook.settings,
-        DownloadOptions(),
         lambda _: None,
         jitter=lambda: -1.0,
     )
