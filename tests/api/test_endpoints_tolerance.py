@@ -38,6 +38,15 @@ def test_change_with_object_in_the_response() -> None:
     assert changed.platform == "Mac"
 
 
+@pytest.mark.parametrize("more", [{}, {"status": "queued", "projectId": "other"}])
+def test_started_build(more: dict[str, Any]) -> None:
+    """Both forms of the response to a trigger request give a pending build of the setting."""
+    build = trigger_build("p", "s").parse({"buildId": "b", **more})
+    assert (build.id, build.project_id, build.build_setting_id) == ("b", "p", "s")
+    assert build.status.queued
+    assert build.raw == {"buildId": "b", **more}
+
+
 def test_number_is_not_a_build_id() -> None:
     """A number in place of a build id is rejected: a wait for it would never end."""
     with pytest.raises(UnexpectedAnswer, match="buildId"):
