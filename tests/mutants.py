@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Check = Callable[[], object]
     Change = tuple[str, ast.AST]
+    HandMade = tuple[object, Callable[..., object], Callable[..., object]]
+    """The owner of a function, the function, and a wrapper that gets it as its first argument."""
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -261,7 +263,7 @@ def check(
 
 @contextmanager
 def wrapped(
-    owner: object, function: FunctionType, wrapper: Callable[..., object]
+    owner: object, function: Callable[..., object], wrapper: Callable[..., object]
 ) -> Iterator[None]:
     """Let callers of a function call a wrapper, which gets the function as its first argument.
 
@@ -278,6 +280,18 @@ def wrapped(
         yield
     finally:
         setattr(owner, name, function)
+
+
+def each_hand_made(cases: Sequence[HandMade]) -> pytest.MarkDecorator:
+    """Return the parametrization of a test by hand-made mutants, as its argument ``mutant``."""
+    ids = [f"{function.__qualname__}-{wrapper.__qualname__}" for _, function, wrapper in cases]
+    return pytest.mark.parametrize("mutant", cases, ids=ids)
+
+
+def check_hand_made(mutant: HandMade, checks: Sequence[Check]) -> None:
+    """Fail unless a hand-made mutant is noticed."""
+    with wrapped(*mutant):
+        assert any(map(is_noticed_by, checks)), "nothing notices this mutant"
 
 
 def is_noticed_by(check: Check) -> bool:

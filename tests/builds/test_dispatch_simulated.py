@@ -98,14 +98,7 @@ def test_mutants_of_the_dispatch_are_noticed(function: FunctionType) -> None:
     mutants.check(function, CHECKS, random_dispatch, EQUIVALENT)
 
 
-@pytest.mark.parametrize(
-    ("owner", "function", "wrapper"),
-    HAND_MADE,
-    ids=lambda value: getattr(value, "__qualname__", str(value)),
-)
-def test_hand_made_mutants_are_noticed(
-    owner: object, function: FunctionType, wrapper: Callable[..., object]
-) -> None:
+@mutants.each_hand_made(HAND_MADE)
+def test_hand_made_mutants_are_noticed(mutant: mutants.HandMade) -> None:
     """Likewise mistakes that are more than one changed expression."""
-    with mutants.wrapped(owner, function, wrapper):
-        assert any(map(mutants.is_noticed_by, CHECKS))
+    mutants.check_hand_made(mutant, CHECKS)
