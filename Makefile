@@ -16,8 +16,8 @@ SITE ?= .site
 SOURCES := airflow_provider_buildpixel example_dags tests
 
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage bench bench-waits bench-downloads chaos cluster fuzz compat audit sbom
-.PHONY: lint types docs dist requirements clean
+.PHONY: demo test coverage bench bench-waits bench-downloads chaos cluster fuzz simulate compat audit
+.PHONY: sbom lint types docs dist requirements clean
 .SECONDARY:
 
 demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 keeps it running
@@ -42,6 +42,10 @@ bench-downloads: $(READY)  ## downloads compared with curl; ARGS="--size 256 --r
 
 fuzz: .venv/fuzz/ready  ## fuzz every decoder for some seconds each; ARGS="--seconds 60 archive"
 	.venv/fuzz/bin/python -m tests.fuzz $(ARGS)
+
+simulate: $(READY)  ## random schedules of tasks, users and faults on simulated time; ARGS="--schedules 1000 --seed 7"
+	AIRFLOW_HOME=$(abspath .venv)/simulation AIRFLOW__CORE__LOAD_EXAMPLES=False \
+	  $(BIN)/python -m tests.simulation $(or $(ARGS),--schedules 1000000 --write docs/simulation.md)
 
 chaos: $(READY) .venv/bench/ready  ## every fault in every phase, other providers, a long run; takes half an hour
 	$(BIN)/python -m tests.chaos --write docs/chaos.md

@@ -17,20 +17,28 @@ from yarl import URL
 
 from airflow_provider_buildpixel.api.errors import (
     BuildPixelError,
+    NotFound,
     UnexpectedAnswer,
     Unreachable,
 )
-from airflow_provider_buildpixel.api.http_messages import BodyReader, Reply, build_request, decode
+from airflow_provider_buildpixel.api.http_messages import (
+    BodyReader,
+    Reply,
+    build_request,
+    clock_tolerance,
+    decode,
+)
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.api.text import safe_text
+from airflow_provider_buildpixel.api.unreadable_rows import UnreadableRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from airflow_provider_buildpixel.api.endpoints import Call, Page
     from airflow_provider_buildpixel.api.http_messages import HttpRequest
-    from airflow_provider_buildpixel.api.paging import ListScan
+    from airflow_provider_buildpixel.api.paging import Steps
     from airflow_provider_buildpixel.api.settings import Settings
 
 
@@ -148,9 +156,10 @@ class AsyncClient:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        self.clock_offset = 0.0
+        self.clock_offset: float | None = None
         self._retries = retries or Retries()
         self._jitter = jitter
+        self._unreadable_rows = UnreadableRows()
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
 
@@ -170,7 +179,12 @@ class AsyncClient:
 
     def server_now(self) -> float:
         """Return the server's time in seconds since the epoch, estimated from its last response."""
-        return time.time() + self.clock_offset
+        return time.time() + (self.clock_offset or 0.0)
+
+    @property
+    def clock_tolerance(self) -> float:
+        """The seconds by which :meth:`server_now` may be wrong."""
+        return clock_tolerance(self.clock_offset)
 
     async def perform(self, call: Call[T]) -> T:
         """Send a request, repeat it by the retry policy, and return the parsed response."""
@@ -193,16 +207,34 @@ class AsyncClient:
             for item in pager.take_page(await self.perform(pager.call)):
                 yield item
 
-    async def scan(self, scan: ListScan) -> None:
-        """Perform the calls of a scan until it has read enough."""
-        while scan.call is not None:
-            scan.take_page(await self.perform(scan.call))
+    async def run(
+        self, steps: Steps[T], perform: Callable[[Call[Any]], Awaitable[Any]] | None = None
+    ) -> T:
+        """Perform the calls of some steps, and return their value.
+
+        :param perform: performs one call; by default the method of this client, with retries.
+        """
+        perform = perform or self.perform
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = await perform(call)
+                except NotFound as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
     async def attempt(self, call: Call[T]) -> T:
         """Send a request once, without retries, and return the parsed response."""
         request = build_request(self.settings, call)
         if call.repeatable:
-            return decode(call, await self._send(await self._get_session(), request))
+            answer = decode(call, await self._send(await self._get_session(), request))
+            self._unreadable_rows.log(call, answer)
+            return answer
         # On a pooled connection, a close by the server would look like a lost response.
         async with await new_session(self.settings) as session:
             return decode(call, await self._send(session, request))

@@ -14,12 +14,24 @@ import requests
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.util import parse_url
 
-from airflow_provider_buildpixel.api.errors import BuildPixelError, Unauthorized, Unreachable
-from airflow_provider_buildpixel.api.http_messages import BodyReader, Reply, build_request, decode
+from airflow_provider_buildpixel.api.errors import (
+    BuildPixelError,
+    NotFound,
+    Unauthorized,
+    Unreachable,
+)
+from airflow_provider_buildpixel.api.http_messages import (
+    BodyReader,
+    Reply,
+    build_request,
+    clock_tolerance,
+    decode,
+)
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.api.sessions import ApiSession, InterruptibleAdapter, TimeLimit
 from airflow_provider_buildpixel.api.text import safe_text
+from airflow_provider_buildpixel.api.unreadable_rows import UnreadableRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.endpoints import Call, Page
     from airflow_provider_buildpixel.api.http_messages import HttpRequest
     from airflow_provider_buildpixel.api.model import Build
-    from airflow_provider_buildpixel.api.paging import ListScan
+    from airflow_provider_buildpixel.api.paging import Steps
     from airflow_provider_buildpixel.api.settings import Settings
 
 
@@ -95,11 +107,12 @@ class Client:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        self.clock_offset = 0.0
+        self.clock_offset: float | None = None
         self._retries = retries or Retries()
         self._reload_settings = reload_settings
         self._sleep = sleep
         self.jitter = jitter
+        self._unreadable_rows = UnreadableRows()
         self._session: requests.Session | None = None
 
     @property
@@ -117,7 +130,12 @@ class Client:
 
     def server_now(self) -> float:
         """Return the server's time in seconds since the epoch, estimated from its last response."""
-        return time.time() + self.clock_offset
+        return time.time() + (self.clock_offset or 0.0)
+
+    @property
+    def clock_tolerance(self) -> float:
+        """The seconds by which :meth:`server_now` may be wrong."""
+        return clock_tolerance(self.clock_offset)
 
     def age(self, build: Build) -> float:
         """Return the seconds since a build was created, by the server's clock; 0 if unknown."""
@@ -125,11 +143,12 @@ class Client:
             return 0.0
         return max(0.0, self.server_now() - build.created_at.timestamp())
 
-    def perform(self, call: Call[T], before_retry: Callable[[], None] = lambda: None) -> T:
+    def perform(self, call: Call[T], retries: Retries | None = None) -> T:
         """Send a request, repeat it by the retry policy, and return the parsed response.
 
-        :param before_retry: called after each pause; an exception from it ends the call.
+        :param retries: the retry policy, if not that of the client.
         """
+        retries = retries or self._retries
         started, attempt = time.monotonic(), 0
         while True:
             try:
@@ -138,11 +157,10 @@ class Client:
                 if isinstance(error, Unauthorized) and self._refresh_token():
                     continue  # a rejected request has not run
                 elapsed = time.monotonic() - started
-                pause = self._retries.pause(error, call, attempt, elapsed, self.jitter())
+                pause = retries.pause(error, call, attempt, elapsed, self.jitter())
                 if pause is None:
                     raise
             self._sleep(pause)
-            before_retry()
             attempt += 1
 
     def _refresh_token(self) -> bool:
@@ -160,16 +178,28 @@ class Client:
         while pager.call is not None:
             yield from pager.take_page(self.perform(pager.call))
 
-    def scan(self, scan: ListScan) -> None:
-        """Perform the calls of a scan until it has read enough."""
-        while scan.call is not None:
-            scan.take_page(self.perform(scan.call))
+    def run(self, steps: Steps[T]) -> T:
+        """Perform the calls of some steps, and return their value."""
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = self.perform(call)
+                except NotFound as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
     def attempt(self, call: Call[T]) -> T:
         """Send a request once, without retries, and return the parsed response."""
         request = build_request(self.settings, call)
         if call.repeatable:
-            return decode(call, self._send(self.session, request))
+            answer = decode(call, self._send(self.session, request))
+            self._unreadable_rows.log(call, answer)
+            return answer
         # On a pooled connection, a close by the server would look like a lost response.
         with closing(new_session(self.settings)) as session:
             return decode(call, self._send(session, request))

@@ -57,22 +57,32 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """One page of a list, and the cursor of the next page."""
+    """One page of a list, and the cursor of the next page.
+
+    :param unreadable: number of its rows that cannot be read and are left out.
+    """
 
     items: tuple[T, ...]
     next_cursor: str | None = None
+    unreadable: int = 0
 
     @classmethod
     def from_json(cls, data: Any, parse_item: Callable[[Any], T], what: str) -> Page[T]:
-        """Parse a page, or a bare list as the only page.
+        """Parse a page, or a bare list as the only page; leave out rows that cannot be read.
 
         :raises UnexpectedAnswer: it is neither, or so long that parsing would block an event loop.
         """
-        items = fields.items(data, what)
-        if len(items) > MAX_PAGE_ITEMS:
-            raise UnexpectedAnswer(f"a page of {len(items)} {what} is too long")
+        rows = fields.items(data, what)
+        if len(rows) > MAX_PAGE_ITEMS:
+            raise UnexpectedAnswer(f"a page of {len(rows)} {what} is too long")
+        items = []
+        for row in rows:
+            try:
+                items.append(parse_item(row))
+            except UnexpectedAnswer:  # one bad row must not hide the others
+                continue
         cursor = data.get("nextCursor") if isinstance(data, dict) else None
-        return cls(tuple(map(parse_item, items)), fields.text(cursor) or None)
+        return cls(tuple(items), fields.text(cursor) or None, len(rows) - len(items))
 
 
 def _id(value: Any, what: str) -> str:
@@ -217,14 +227,13 @@ def trigger_build(
     commit: str | None = None,
     changelist: str | int | None = None,
 ) -> Call[Build]:
-    """``POST /projects/:id/build-settings/:settingId/trigger``: starts a build."""
-    number = str(changelist).strip()  # a template renders to text; the API expects a number
-    parameters = {
-        "branch": branch,
-        "commit": commit,
-        "changelist": int(number) if number.isascii() and number.isdigit() else changelist,
-    }
-    body = {key: value for key, value in parameters.items() if value not in (None, "")}
+    """``POST /projects/:id/build-settings/:settingId/trigger``: starts a build.
+
+    All three parameters are sent as text, also a changelist that is a number.
+    """
+    parameters = {"branch": branch, "commit": commit, "changelist": changelist}
+    texts = {key: "" if value is None else str(value).strip() for key, value in parameters.items()}
+    body = {key: value for key, value in texts.items() if value}
     path = f"{_settings_path(project_id, build_setting_id)}/trigger"
 
     def parse(data: Any) -> Build:
@@ -242,7 +251,7 @@ def list_builds(
     build_type: str | None = None,
     branch: str | None = None,
 ) -> Call[Page[Build]]:
-    """``GET /builds``; the order of the list is unspecified, ids sort by creation time."""
+    """``GET /builds``; the order of the list is unspecified, and it may be grouped."""
     query = _query(
         projectId=project_id,
         buildSettingId=build_setting_id,

@@ -262,3 +262,18 @@ def _http_date(value: str | None) -> float | None:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+DATE_PRECISION = 2.0
+"""Seconds by which the server's clock may differ from its ``Date``, which has whole seconds."""
+
+UNKNOWN_CLOCK = 300.0
+"""Seconds by which the server's clock may differ from ours, where responses have no ``Date``."""
+
+
+def clock_tolerance(offset: float | None) -> float:
+    """Return the seconds by which an estimate of the server's time may be wrong.
+
+    :param offset: seconds by which its clock is ahead of ours, None if no response had a ``Date``.
+    """
+    return UNKNOWN_CLOCK if offset is None else DATE_PRECISION

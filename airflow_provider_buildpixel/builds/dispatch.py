@@ -1,8 +1,8 @@
 """Decides how to start a build exactly once, despite live builds and lost answers.
 
-BuildPixel has no idempotency key, and a second build of the same kind cancels the first. So the
-existing builds are listed before the trigger request, and listed again after a lost answer before
-the request is repeated.
+BuildPixel has no idempotency key, and a second build of the same kind cancels the first. So live
+builds are listed before each trigger request, and after a lost answer the request's build is
+searched before the request is repeated.
 """
 
 from __future__ import annotations
@@ -11,37 +11,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.api.errors import ServerFault, UnexpectedAnswer, Unreachable
-from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.builds.errors import BuildInFlight, DispatchUncertain
-from airflow_provider_buildpixel.builds.outcome import same_kind
-from airflow_provider_buildpixel.builds.record import Adopt
+from airflow_provider_buildpixel.builds.record import (
+    Adopt,
+    builds_of_requests,
+    possible_builds_of_requests,
+)
+from airflow_provider_buildpixel.builds.request import Match
+from airflow_provider_buildpixel.builds.search import by_creation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_buildpixel.api.errors import BuildPixelError
-    from airflow_provider_buildpixel.api.model import BuildSetting
-    from airflow_provider_buildpixel.builds.request import BuildRequest
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.builds.record import DispatchRecord
+    from airflow_provider_buildpixel.builds.request import BuildFilter, Lines
 
 
 SEARCH_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each search for a build whose answer was lost; lists may be stale for a while."""
 
+LIST_DELAY = 10.0
+"""Seconds by which lists may be stale."""
 
-def in_flight(
-    builds: Iterable[Build], request: BuildRequest, setting: BuildSetting
-) -> tuple[Build, ...]:
-    """Return the live builds that a new one would supersede, newest first."""
-    sample = Build(
-        id="",
-        status=Status(""),
-        project_id=request.project_id,
-        platform=setting.platform,
-        build_type=setting.build_type,
-        branch=request.branch or setting.branch_or_stream,
-    )
-    live = [build for build in builds if not build.status.terminal and same_kind(sample, build)]
-    return tuple(sorted(live, key=lambda build: build.id, reverse=True))
+MAX_LOST_ANSWERS = 2
+"""Requests of one try whose answer may be lost before the dispatch gives up."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +53,26 @@ class WaitFor:
     build: Build
 
 
+def in_flight(builds: Iterable[Build], kind: BuildFilter, lines: Lines) -> tuple[Build, ...]:
+    """Return the live builds that a new one would supersede, the newest first.
+
+    :param kind: project, platform, build type and branch of the new build.
+    :param lines: the branches or streams of build settings, for builds that do not tell theirs.
+    """
+    live = [build for build in builds if not build.status.terminal]
+    return tuple(
+        build for build in reversed(by_creation(live)) if kind.compare(build, lines) is not Match.NO
+    )
+
+
 def decide_in_flight(
-    live: tuple[Build, ...], request: BuildRequest, setting: BuildSetting, policy: str
+    live: tuple[Build, ...], target: BuildFilter, lines: Lines, policy: str
 ) -> TriggerBuild | Adopt | WaitFor:
     """Decide what to do about live builds of the same kind.
 
     :param live: the live builds, newest first.
+    :param target: the build that is requested.
+    :param lines: the branches or streams of build settings, for builds that do not tell theirs.
     :param policy: the operator's ``on_in_flight``.
     :raises BuildInFlight: there is a live build, and the policy is ``fail``.
     """
@@ -74,11 +83,8 @@ def decide_in_flight(
         return WaitFor(newest)
     if policy == "adopt":
         # A build that does not report its commit yet may be of another commit: do not adopt it.
-        is_reported = bool(newest.commit or not request.commit)
-        is_reported = is_reported and bool(newest.changelist or not request.changelist)
-        if is_reported and request.matches(newest, setting):
-            return Adopt(newest)
-        return TriggerBuild(live)
+        is_requested = target.compare(newest, lines) is Match.YES
+        return Adopt(newest) if is_requested else TriggerBuild(live)
     raise BuildInFlight(
         f"{newest.title} is {newest.status} (triggered by {newest.triggered_by}), and a new "
         "build would supersede (cancel) it. No build was started. Wait until it has ended, or set "
@@ -87,68 +93,73 @@ def decide_in_flight(
     )
 
 
-class DispatchMachine:
-    """State machine of one dispatch: after a lost answer it searches before it sends again.
+class RequestSearch:
+    """Searches for the build of a request whose answer is not known.
 
-    ``build_id`` is the build that the request has started, None until it is known.
+    ``found`` is the build, None until it is known. If the search ends without one, the request
+    surely did not run, and may be repeated.
 
-    :param search_first: begin with a search, as an earlier try may have sent the request.
-    :param max_requests: requests whose answer may be lost before the dispatch gives up.
+    :param record: what is known of the request.
+    :param error: why its answer is not known; None if an earlier try ended meanwhile.
     """
 
-    def __init__(self, *, search_first: bool = False, max_requests: int = 2) -> None:
-        self._must_search = search_first
-        self._searches = 0
-        self._requests_left = max_requests
-        self._last_error: BuildPixelError | None = None
+    def __init__(self, record: DispatchRecord, error: BuildPixelError | None = None) -> None:
+        self._record = record
+        self._error = error
+        self._pauses = list(SEARCH_PAUSES)
         self._possible: dict[str, Build] = {}
-        self.build_id: str | None = None
+        self._is_extended = False
+        self.found: Build | None = None
 
-    def search_pause(self) -> float | None:
-        """Return the seconds to pause before a search for the build; None: send the request."""
-        return SEARCH_PAUSES[self._searches] if self._must_search else None
+    def next_pause(self, now: float) -> float | None:
+        """Return the seconds to pause before the next search, None if it has ended.
 
-    def on_started(self, build_id: str) -> None:
-        """Handle the answer to the request."""
-        self.build_id = build_id
-
-    def on_error(self, error: BuildPixelError) -> None:
-        """Handle an error of the request; raise it if it means that no build was started."""
-        if not may_have_run(error):
-            raise error
-        self._last_error = error
-        self._requests_left -= 1
-        self._must_search, self._searches = True, 0
-
-    def on_search(self, candidates: tuple[Build, ...], possible: Iterable[Build] = ()) -> None:
-        """Handle the result of a search.
-
-        :param candidates: the builds that match the request.
-        :param possible: further builds that the request may have started.
-        :raises DispatchUncertain: the request's build cannot be identified.
+        :param now: seconds since the epoch on the server's clock.
+        :raises DispatchUncertain: it has ended, and the request may have run, or may still run.
         """
-        if len(candidates) == 1:
-            self.build_id = candidates[0].id
-            return
-        if candidates:
-            raise self._uncertain_error(candidates)
-        self._possible |= {build.id: build for build in possible}
-        self._searches += 1
-        if self._searches < len(SEARCH_PAUSES):
-            return
-        if self._possible or self._requests_left < 1 or not _is_surely_over(self._last_error):
+        if self.found is not None:
+            return None
+        if self._pauses:
+            return self._pauses.pop(0)
+        window = self._record.window
+        # After an error, the pauses are longer than the time in which its build can appear.
+        delay = LIST_DELAY if self._error is None else 0.0
+        left = window.until + delay - now
+        if not window.may_run_later and left > 0 and not self._is_extended:
+            self._is_extended = True
+            return left + SEARCH_PAUSES[0]
+        if self._possible or window.may_run_later:
             raise self._uncertain_error(tuple(self._possible.values()))
-        self._must_search = False
+        return None
+
+    def on_builds(self, builds: Iterable[Build], lines: Lines) -> None:
+        """Handle the builds that one search has shown.
+
+        :param lines: the branches or streams of build settings, for builds that do not tell theirs.
+        :raises DispatchUncertain: several builds match the request.
+        """
+        known = list(builds)
+        candidates = builds_of_requests(known, self._record, lines)
+        if len(candidates) > 1:
+            raise self._uncertain_error(candidates)
+        if candidates:
+            self.found = candidates[0]
+        possible = possible_builds_of_requests(known, self._record, lines)
+        self._possible |= {build.id: build for build in possible}
 
     def lookup_failed(self, error: BuildPixelError) -> DispatchUncertain:
         """Return the error for a search that failed: the request must not be repeated."""
-        self._last_error = self._last_error or error
+        self._error = self._error or error
         return self._uncertain_error(tuple(self._possible.values()))
+
+    def give_up(self) -> DispatchUncertain:
+        """Return the error for too many requests whose answer was lost."""
+        return self._uncertain_error(())
 
     def _uncertain_error(self, candidates: tuple[Build, ...]) -> DispatchUncertain:
         listed = ", ".join(build.title for build in candidates)
         found = f"it may have started one of: {listed}" if listed else "no build of it is listed"
-        cause = f" ({self._last_error})" if self._last_error else ""
+        cause = f" ({self._error})" if self._error else ""
         return DispatchUncertain(
             f"the answer to the trigger request was lost{cause}, and {found}. The request was not "
             "repeated, because a second build would supersede the first. Check BuildPixel's "
@@ -169,14 +180,12 @@ def may_have_run(error: BuildPixelError) -> bool:
     return False
 
 
-def _is_surely_over(error: BuildPixelError | None) -> bool:
+def is_surely_over(error: BuildPixelError) -> bool:
     """Return whether the request has surely ended, so that no build of it can appear any more.
 
     A request that timed out may still be running, and a 2xx whose body cannot be read has run.
     """
     match error:
-        case None:
-            return True
         case Unreachable(timed_out=timed_out):
             return not timed_out
         case ServerFault(status_code=status):

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.api.text import duration_text
 from airflow_provider_buildpixel.builds.errors import BuildFailed, BuildSuperseded
-from airflow_provider_buildpixel.builds.request import same_branch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow_provider_buildpixel.api.model import Build
 
 
@@ -88,24 +85,3 @@ def superseded_error(build: Build, newer: Build | None, url: str | None = None) 
         build=build,
         newer=newer,
     )
-
-
-def newer_build(build: Build, builds: Iterable[Build]) -> Build | None:
-    """Return the build that superseded a build: the next one of the same kind."""
-    later = (found for found in builds if found.id > build.id and same_kind(build, found))
-    return min(later, key=lambda found: found.id, default=None)
-
-
-def same_kind(build: Build, other: Build) -> bool:
-    """Return whether the newer of two builds supersedes the other.
-
-    A field that a list leaves out counts as equal.
-    """
-    pairs = (
-        (build.project_id, other.project_id),
-        (build.platform, other.platform),
-        (build.build_type, other.build_type),
-    )
-    if any(one is not None and two is not None and one != two for one, two in pairs):
-        return False
-    return not build.branch or not other.branch or same_branch(build.branch, other.branch)

@@ -2,160 +2,89 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.api import fields
-from airflow_provider_buildpixel.builds.request import BuildRequest
+from airflow_provider_buildpixel.builds.request import BuildFilter, Match
+from airflow_provider_buildpixel.builds.request_window import RequestWindow
+from airflow_provider_buildpixel.builds.task_try import TryOfTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_buildpixel.api.model import Build, BuildSetting
+    from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.builds.request import Lines
 
-
-CLOCK_TOLERANCE = 2.0
-"""Seconds by which ``Date`` may differ from ``createdAt``: it has whole seconds only."""
 
 _OTHER_TRIGGERS = ("push:", "cron")
 """Prefixes of ``triggeredBy`` for builds that no trigger request started."""
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The builds of one kind just before a trigger request.
-
-    :param newest_id: the id of the newest build; later builds have greater ids.
-    :param taken_at: seconds since the epoch on the server's clock.
-    :param live: the builds that had not ended.
-    """
-
-    newest_id: str | None = None
-    taken_at: float = 0.0
-    live: tuple[Build, ...] = field(default=(), compare=False)
-
-    def precedes(self, build: Build) -> bool:
-        """Return whether a build was created after this snapshot."""
-        if self.newest_id is not None:
-            return build.id > self.newest_id
-        if build.created_at is None:
-            return True
-        return build.created_at.timestamp() >= self.taken_at - CLOCK_TOLERANCE
-
-
-def builds_of_request(
-    builds: Iterable[Build],
-    request: BuildRequest,
-    setting: BuildSetting,
-    snapshot: Snapshot,
-    token: str | None = None,
-) -> tuple[Build, ...]:
-    """Return the builds that match what our request must have started.
-
-    :param snapshot: the builds before the request.
-    :param token: the ``triggeredBy`` of builds that this token started, where known.
-    """
-    found = [
-        build
-        for build in builds
-        if snapshot.precedes(build)
-        and request.matches(build, setting)
-        and may_be_from_token(build.triggered_by, token)
-    ]
-    by_token = [build for build in found if (build.triggered_by or "").startswith("api_token:")]
-    return tuple(by_token or found)
-
-
-def possible_builds_of_request(
-    builds: Iterable[Build],
-    request: BuildRequest,
-    setting: BuildSetting,
-    snapshot: Snapshot,
-    token: str | None = None,
-) -> tuple[Build, ...]:
-    """Return every build that our request may have started.
-
-    While there is one, the request must not be repeated: it could supersede our own build.
-
-    :param snapshot: the builds before the request.
-    :param token: the ``triggeredBy`` of builds that this token started, where known. Only its kind
-        is compared, as the connection may have got another token since.
-    """
-    kind = (token or "").partition(":")[0]
-    return tuple(
-        build
-        for build in builds
-        if snapshot.precedes(build)
-        and request.may_match(build, setting)
-        and may_be_from_token(build.triggered_by)
-        and (build.triggered_by is None or build.triggered_by.startswith(kind))
-    )
-
-
-def may_be_from_token(triggered_by: str | None, token: str | None = None) -> bool:
-    """Return whether our token may have started a build; pushes and schedules are never ours.
-
-    A build in the name of a user may be ours: the token may belong to that user.
-    """
-    if triggered_by is None:
-        return True
-    if token:
-        return triggered_by == token
-    return not triggered_by.startswith(_OTHER_TRIGGERS)
-
-
-@dataclass(frozen=True)
 class DispatchRecord:
     """What a task stores about its build, so that a later try can continue with it.
 
+    :param target: the fields of the build that was requested.
     :param build_id: None while the answer to the request is not known.
-    :param requested_at: just before the request, in seconds since the epoch (server's clock).
+    :param window: when the request can have started a build.
     :param dispatched_at: when the answer came, in seconds since the epoch (worker's clock).
-    :param newest_id: the newest build of the same kind before the request.
-    :param task_finished: the task has used the build's result, or has reported that the build
-        cannot be identified. When a user clears the task after that, it starts a new build.
-    :param clear_count: grows when a user clears the task, and stays the same over its retries.
-    :param token: ``triggeredBy`` of the build.
+    :param token: ``triggeredBy`` of a build that this task's token has started.
+    :param user: ``triggeredBy`` of builds of the token's user, where no build was seen yet.
+    :param is_reported: the task has failed with ``DispatchUncertain``. If a user clears it after
+        that, it starts a new build.
+    :param is_followed: the build is a newer one that superseded the task's own.
+    :param has_succeeded: the task has used the result of the build.
+    :param stored_by: the try that stored this.
     """
 
-    request: BuildRequest
+    target: BuildFilter
     build_id: str | None = None
-    requested_at: float = 0.0
+    window: RequestWindow = field(default_factory=RequestWindow)
     dispatched_at: float = 0.0
-    newest_id: str | None = None
-    task_finished: bool = False
-    clear_count: int = 0
     token: str | None = None
+    user: str | None = None
+    is_reported: bool = False
+    is_followed: bool = False
+    has_succeeded: bool = False
+    stored_by: TryOfTask = field(default_factory=TryOfTask)
 
     @classmethod
     def from_json(cls, data: Any) -> DispatchRecord | None:
         """Parse what :meth:`to_json` returned; return None for anything else."""
-        request = BuildRequest.from_json(data.get("request")) if isinstance(data, dict) else None
-        if request is None:
+        target = BuildFilter.from_json(data.get("target") if isinstance(data, dict) else None)
+        if target is None:
             return None
         return cls(
-            request=request,
+            target=target,
             build_id=fields.text(data.get("build_id")),
-            requested_at=fields.number(data.get("requested_at")) or 0.0,
+            window=RequestWindow.from_json(data.get("window")),
             dispatched_at=fields.number(data.get("dispatched_at")) or 0.0,
-            newest_id=fields.text(data.get("newest_id")),
-            task_finished=fields.boolean(data.get("task_finished")),
-            clear_count=fields.integer(data.get("clear_count")) or 0,
             token=fields.text(data.get("token")),
+            user=fields.text(data.get("user")),
+            is_reported=fields.boolean(data.get("is_reported")),
+            is_followed=fields.boolean(data.get("is_followed")),
+            has_succeeded=fields.boolean(data.get("has_succeeded")),
+            stored_by=TryOfTask.from_json(data.get("stored_by")),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON."""
-        return asdict(self)
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **values,
+            "target": self.target.to_json(),
+            "window": {**vars(self.window), "known_ids": list(self.window.known_ids)},
+            "stored_by": dict(vars(self.stored_by)),
+        }
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The snapshot that was taken before the request."""
-        return Snapshot(self.newest_id, self.requested_at)
+    def is_before_clear(self, current: TryOfTask) -> bool:
+        """Return whether a user cleared the task after this was stored."""
+        return current.was_cleared_since(self.stored_by, has_succeeded=self.has_succeeded)
 
     def with_build(self, build_id: str, dispatched_at: float) -> DispatchRecord:
         """Return the record with the answer to the request."""
-        return replace(self, build_id=build_id, dispatched_at=dispatched_at, task_finished=False)
+        return replace(self, build_id=build_id, dispatched_at=dispatched_at)
 
 
 @dataclass(frozen=True)
@@ -173,7 +102,7 @@ class NewBuild:
 
 
 def decide_from_record(
-    record: DispatchRecord | None, request: BuildRequest, clear_count: int
+    record: DispatchRecord | None, target: BuildFilter, current: TryOfTask
 ) -> NewBuild | DispatchRecord:
     """Decide, at the start of a try, how to continue from what earlier tries stored.
 
@@ -182,10 +111,13 @@ def decide_from_record(
     """
     if record is None:
         return NewBuild()
-    if record.request != request:
+    if record.target != target:
         return NewBuild("the task now requests a different build than the stored one")
-    if record.task_finished and record.clear_count != clear_count:
-        return NewBuild("the task was cleared after its build had ended")
+    if record.is_before_clear(current):
+        if record.has_succeeded:
+            return NewBuild("the task was cleared after it had succeeded")
+        if record.build_id is None and record.is_reported:
+            return NewBuild("the task was cleared after it had reported an uncertain request")
     return record
 
 
@@ -195,18 +127,93 @@ def is_reusable(build: Build) -> bool:
 
 
 def decide_about_build(
-    build: Build | None, record: DispatchRecord, clear_count: int
+    build: Build | None, record: DispatchRecord, current: TryOfTask, lines: Lines
 ) -> NewBuild | Adopt:
     """Decide whether to continue with the stored build.
 
-    A retry ends with a superseded build, because a new one would supersede the newer build. Only
-    a user who clears the task gets a new build then.
+    A live build is continued with. A Clear after its end starts a new one. A retry ends with a
+    superseded build, because a new one would supersede the newer build.
 
     :param build: the build as just read, None if it does not exist any more.
+    :param lines: the branches or streams of build settings, for builds that do not tell theirs.
     """
     if build is None:
         return NewBuild(f"the stored build {record.build_id} does not exist any more")
-    is_cleared = record.clear_count != clear_count
-    if is_reusable(build) and not (is_cleared and build.status.superseded):
+    # A newer build that was followed may be of another setting of the same kind.
+    target = replace(record.target, build_setting_id=None) if record.is_followed else record.target
+    if target.compare(build, lines, loosely=True) is Match.NO:
+        return NewBuild(f"the stored {build.title} is not what the task requests now")
+    if not build.status.terminal:
+        return Adopt(build)
+    if record.is_before_clear(current):
+        return NewBuild(f"the task was cleared after {build.title} had ended")
+    if is_reusable(build):
         return Adopt(build)
     return NewBuild(f"the stored {build.title} is {build.status}")
+
+
+def builds_of_requests(
+    builds: Iterable[Build],
+    record: DispatchRecord,
+    lines: Lines,
+    *,
+    at_least: Match = Match.YES,
+) -> tuple[Build, ...]:
+    """Return the builds that are surely what our request must have started.
+
+    Who started a build is known by the token, once it was seen, and by the time in which the
+    request can have run. A build that does not tell its commit yet may be of another one.
+
+    :param at_least: how well they must match what was requested.
+    """
+    found = [
+        build
+        for build in builds
+        if record.window.includes(build, is_own_token=_is_own(build, record))
+        and record.target.compare(build, lines) >= at_least
+        and may_be_from_token(build.triggered_by, record.token, record.user)
+    ]
+    by_token = [build for build in found if (build.triggered_by or "").startswith("api_token:")]
+    return tuple(by_token or found)
+
+
+def possible_builds_of_requests(
+    builds: Iterable[Build], record: DispatchRecord, lines: Lines
+) -> tuple[Build, ...]:
+    """Return every build that our request may have started.
+
+    While there is one, the request must not be repeated: it could supersede our own build. Only
+    the kind of the token is compared, as the connection may have got another token since.
+    """
+    kind = (record.token or "").partition(":")[0]
+    return tuple(
+        build
+        for build in builds
+        if record.window.may_include(build)
+        and record.target.compare(build, lines, loosely=True) is not Match.NO
+        and may_be_from_token(build.triggered_by)
+        and (build.triggered_by is None or build.triggered_by.startswith(kind))
+    )
+
+
+def may_be_from_token(
+    triggered_by: str | None, token: str | None = None, user: str | None = None
+) -> bool:
+    """Return whether our token may have started a build; pushes and schedules are never ours.
+
+    A build in the name of a user may be ours: the token may belong to that user.
+
+    :param token: the ``triggeredBy`` of builds that our token started, where known.
+    :param user: the ``triggeredBy`` of builds of the token's user, where known.
+    """
+    if triggered_by is None:
+        return True
+    if token:
+        return triggered_by == token
+    if user and triggered_by.startswith("user:"):
+        return triggered_by == user
+    return not triggered_by.startswith(_OTHER_TRIGGERS)
+
+
+def _is_own(build: Build, record: DispatchRecord) -> bool:
+    return record.token is not None and build.triggered_by == record.token

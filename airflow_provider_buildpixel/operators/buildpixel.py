@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_buildpixel.api.model import Build
-    from airflow_provider_buildpixel.builds.request import BuildRequest
+    from airflow_provider_buildpixel.builds.dispatch import WaitFor
+    from airflow_provider_buildpixel.tasks.build_starter import Dispatched
     from airflow_provider_buildpixel.tasks.deadlines import Deadlines
 
 
@@ -142,32 +143,50 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         self._check_parameters()
         return self._dispatch_and_wait(context, WaitProgress.of_new_try(context))
 
-    def _dispatch_and_wait(self, context: Context, progress: WaitProgress) -> dict[str, Any]:
+    def _dispatch_and_wait(
+        self, context: Context, progress: WaitProgress, *, has_waited: bool = False
+    ) -> dict[str, Any]:
         """Get the task's build and wait for it.
 
         :param progress: covers the time before the dispatch, spent waiting for a live build.
+        :param has_waited: the task has waited for a live build to end.
         """
-        # Every parse of a Dag imports this module; only a running task needs these.
-        from airflow_provider_buildpixel.builds.dispatch import WaitFor
-        from airflow_provider_buildpixel.tasks.dispatcher import Dispatcher
+        from airflow_provider_buildpixel.builds.dispatch import WaitFor  # not for parsing Dags
 
-        project = self.hook.find_project(self.project)
-        setting = self.hook.find_build_setting(project.id, self.build_setting)
-        dispatcher = Dispatcher(
-            hook=self.hook,
-            request=self._build_request(project.id, setting.id),
-            setting=setting,
-            state=self._state(context),
-            on_in_flight=self.on_in_flight,
-            log=self.log,
-        )
-        while isinstance(result := dispatcher.dispatch(), WaitFor):
+        while isinstance(result := self._dispatch(context, has_waited=has_waited), WaitFor):
             self._wait_for_in_flight(result.build, progress)
-            dispatcher = replace(dispatcher, hook=self.hook)  # its token may have been replaced
+            has_waited = True
         self._publish(context, result.build)
         if not self.wait_for_completion:
             return self._finish(context, result.build)
         return self._wait(context, result.build, progress.from_dispatch(result.dispatched_at))
+
+    def _dispatch(self, context: Context, *, has_waited: bool) -> Dispatched | WaitFor:
+        """Get the task's build, or the live build that has to end first."""
+        # Every parse of a Dag imports this module; only a running task needs these.
+        from airflow_provider_buildpixel.builds.request import BuildRequest
+        from airflow_provider_buildpixel.tasks.build_starter import BuildStarter
+        from airflow_provider_buildpixel.tasks.dispatcher import Dispatcher
+
+        project = self.hook.find_project(self.project)
+        setting = self.hook.find_build_setting(project.id, self.build_setting)
+        request = BuildRequest.create(
+            setting,
+            project.id,
+            branch=self.branch,
+            commit=self.commit,
+            changelist=self.changelist,
+        )
+        starter = BuildStarter(
+            hook=self.hook,
+            request=request,
+            setting=setting,
+            state=self._state(context),
+            on_in_flight=self.on_in_flight,
+            log=self.log,
+            lines={setting.id: setting.branch_or_stream},
+        )
+        return Dispatcher(starter).dispatch(has_waited=has_waited)
 
     def execute_complete(
         self,
@@ -201,7 +220,9 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
     ) -> dict[str, Any]:
         """Continue after a live build has ended that the new one would have superseded."""
         self.log.info("The wait for a live build has ended: %s", event)
-        return self._dispatch_and_wait(context, WaitProgress.from_json(context, progress))
+        return self._dispatch_and_wait(
+            context, WaitProgress.from_json(context, progress), has_waited=True
+        )
 
     def _read_after_resume(self, build_id: str, progress: WaitProgress) -> Build:
         """Read the build; defer again, without using a worker, while it cannot be read."""
@@ -237,16 +258,8 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         parameters.check_choice("on_superseded", self.on_superseded, outcome.ON_SUPERSEDED)
         parameters.check_choice("on_in_flight", self.on_in_flight, parameters.ON_IN_FLIGHT)
 
-    def _build_request(self, project_id: str, build_setting_id: str) -> BuildRequest:
-        from airflow_provider_buildpixel.builds.request import BuildRequest
-
-        changelist = None if self.changelist in (None, "") else str(self.changelist)
-        return BuildRequest(
-            project_id, build_setting_id, self.branch or None, self.commit or None, changelist
-        )
-
     def _state(self, context: Context) -> TaskState:
-        return TaskState(context, durable=self.durable)
+        return TaskState(context, retries=self.retries or 0, durable=self.durable)
 
     def _url(self, build: Build) -> str | None:
         return self.hook.settings.build_page_url(build.id, build.project_id)
@@ -338,11 +351,8 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         self, context: Context, build: Build, progress: WaitProgress
     ) -> tuple[Build, WaitProgress]:
         """Return the build that superseded this one, and the progress of waiting for it."""
-        # Imports requests.
-        from airflow_provider_buildpixel.builds.dispatch_loop import find_newer_build
-
-        newer = find_newer_build(self.hook.client, build, retry=True)
-        if newer is None or progress.followed >= outcome.MAX_FOLLOWED:
+        newer = waiting.newer_build(self, build, retry=True)
+        if newer is None or progress.followed >= outcome.MAX_FOLLOWED or not self._fits(newer):
             raise outcome.superseded_error(build, newer, self._url(build))
         self.log.warning(
             "%s was superseded: following %s, triggered by %s",
@@ -353,9 +363,17 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         state = self._state(context)
         record = state.load()
         if record is not None:
-            state.save(replace(record, build_id=newer.id))
+            followed = replace(record, build_id=newer.id, is_followed=True)
+            state.save(replace(followed, stored_by=state.current_try))
         self._publish(context, newer)
         return newer, progress.follow_newer(time.time() - self.hook.client.age(newer))
+
+    def _fits(self, newer: Build) -> bool:
+        """Return whether a newer build is of the commit and changelist that the task asks for."""
+        from airflow_provider_buildpixel.builds.request import BuildFilter, Match, stripped
+
+        wanted = BuildFilter(commit=stripped(self.commit), changelist=stripped(self.changelist))
+        return wanted.compare(newer) is Match.YES
 
     def _apply_outcome(
         self, context: Context, build: Build, build_outcome: Outcome
@@ -367,13 +385,13 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         if build_outcome is Outcome.SKIP:
             raise AirflowSkipException(f"{build.title} was superseded (on_superseded='skip')")
         if build.status.superseded:
-            raise outcome.superseded_error(build, waiting.superseding_build(self, build), url)
+            raise outcome.superseded_error(build, waiting.newer_build(self, build), url)
         raise outcome.failure_error(build, url)
 
     def _finish(self, context: Context, build: Build) -> dict[str, Any]:
         """Return the build's facts, after storing that the task has used them."""
         facts = build.facts(self._url(build))
         waiting.add_to_asset_events(context, self.outlets or (), facts)
-        self._state(context).mark_finished()
+        self._state(context).mark_succeeded()
         self.hook.close()
         return facts

@@ -5,11 +5,12 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.api.paging import is_newest_first
 from airflow_provider_buildpixel.api.text import sanitize
+from airflow_provider_buildpixel.builds.list_order import ALL, Since
+from airflow_provider_buildpixel.builds.search import by_creation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     from airflow_provider_buildpixel.api.model import Build, Status
 
@@ -17,28 +18,16 @@ if TYPE_CHECKING:
 MAX_SHOWN = 20
 """Builds in the chart."""
 
-MAX_PAGES = 5
-"""Pages of the list that are read at most: its order is not documented."""
+
+def newest(builds: Mapping[str, Build]) -> tuple[Build, ...]:
+    """Return the newest builds, as many as the chart shows, oldest first."""
+    return tuple(by_creation(builds.values())[-MAX_SHOWN:])
 
 
-class RecentBuilds:
-    """Collects the newest builds of a list page by page; ids sort by creation."""
-
-    def __init__(self) -> None:
-        self._builds: dict[str, Build] = {}
-        self._pages = 0
-
-    def add_page(self, page: Sequence[Build]) -> bool:
-        """Add a page; return whether no further page is needed."""
-        self._builds |= {build.id: build for build in page}
-        self._pages += 1
-        enough = len(self._builds) >= MAX_SHOWN and is_newest_first(page)
-        return enough or self._pages >= MAX_PAGES
-
-    @property
-    def builds(self) -> tuple[Build, ...]:
-        """The newest builds, oldest first."""
-        return tuple(self._builds[build_id] for build_id in sorted(self._builds)[-MAX_SHOWN:])
+def since_shown(builds: Mapping[str, Build]) -> Since:
+    """Return since when builds are needed for the chart, from those that were read so far."""
+    shown = newest(builds)
+    return Since.of_build(shown[0]) if len(shown) == MAX_SHOWN else ALL
 
 
 def tone(status: Status) -> str:
@@ -55,13 +44,13 @@ def tone(status: Status) -> str:
 def chart(builds: Iterable[Build], current: Build) -> dict[str, Any]:
     """Return the bars of the chart, and the median duration of successful builds.
 
-    :param builds: the newest builds of the setting; they may include an older read of ``current``.
+    :param builds: builds of the setting; they may include an older read of ``current``.
     """
     by_id = {build.id: build for build in builds} | {current.id: current}
-    ids = sorted(by_id)
+    ordered = by_creation(by_id.values())
     # The newest builds, moved back if needed to include the current one.
-    first = min(len(ids) - MAX_SHOWN, ids.index(current.id))
-    shown = [by_id[build_id] for build_id in ids[max(0, first) :][:MAX_SHOWN]]
+    first = min(len(ordered) - MAX_SHOWN, ordered.index(current))
+    shown = ordered[max(0, first) :][:MAX_SHOWN]
     durations = [
         build.duration_seconds
         for build in shown

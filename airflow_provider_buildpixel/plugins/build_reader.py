@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_buildpixel.api.endpoints import get_artifact, get_build, list_builds
-from airflow_provider_buildpixel.api.paging import Pager
-from airflow_provider_buildpixel.builds.outcome import newer_build
+from airflow_provider_buildpixel.api.endpoints import get_artifact, get_build
+from airflow_provider_buildpixel.api.paging import at_most
+from airflow_provider_buildpixel.builds.list_order import ListOrder, read_builds
+from airflow_provider_buildpixel.builds.request import BuildFilter
+from airflow_provider_buildpixel.builds.search import newer_build
 from airflow_provider_buildpixel.exceptions import BuildPixelError, Unreachable
-from airflow_provider_buildpixel.page.history import RecentBuilds
+from airflow_provider_buildpixel.page import history
 from airflow_provider_buildpixel.plugins.cached_reads import CachedReads
 from airflow_provider_buildpixel.plugins.connections import ApiClients, look_up_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
-    from airflow_provider_buildpixel.api.endpoints import Call, Page
+    from airflow_provider_buildpixel.api.endpoints import Call
     from airflow_provider_buildpixel.api.model import Artifact, Build
+    from airflow_provider_buildpixel.api.paging import Steps
     from airflow_provider_buildpixel.api.settings import Settings
+    from airflow_provider_buildpixel.builds.list_order import Since
 
 
 T = TypeVar("T")
@@ -33,6 +38,12 @@ THREADS = 4
 
 READ_TIMEOUT = 10.0
 """Timeout of one request in seconds: a viewer waits for it."""
+
+MAX_REQUESTS = 8
+"""Requests for one part of a page, which is shown with what they find: a viewer waits for it.
+
+A list of each status takes five, besides the list of all.
+"""
 
 CONN_TYPE = "buildpixel"
 """Required type: users who may edit connections can request any, and others are never used."""
@@ -54,6 +65,7 @@ class PageReader:
         self._settings: CachedReads[Settings | None] = CachedReads(lambda _: CONNECTION_TTL)
         self._builds: CachedReads[Build | BuildPixelError] = CachedReads(_build_ttl)
         self._lists: CachedReads[tuple[Build, ...] | BuildPixelError] = CachedReads(_list_ttl)
+        self._newer: CachedReads[Build | BuildPixelError | None] = CachedReads(_list_ttl)
 
     async def run_in_thread(self, work: Callable[..., T], *args: Any) -> T:
         """Run a blocking function in a thread and return its result."""
@@ -84,20 +96,23 @@ class PageReader:
         """Return the newest builds of a build's setting; none if they cannot be read now."""
         if build.project_id is None or build.build_setting_id is None:
             return ()
-        call = list_builds(project_id=build.project_id, build_setting_id=build.build_setting_id)
-        return await self._cached_list(conn_id, settings, call, has_ended=build.status.terminal)
+        # The key includes whether it has ended: an earlier list shows it as running.
+        key = (conn_id, settings, build.build_setting_id, build.branch, build.status.terminal)
+        result = await self._lists.get(
+            key, lambda: _error_as_value(self._read_recent(conn_id, settings, build))
+        )
+        return () if isinstance(result, BuildPixelError) else result
 
     async def get_newer_build(self, conn_id: str, settings: Settings, build: Build) -> Build | None:
-        """Return the build that superseded this one; None if there is none or a read fails."""
+        """Return the build that superseded this one; None if it is not found, or a read fails."""
         if not build.status.superseded:
             return None
-        call = list_builds(
-            project_id=build.project_id,
-            platform=build.platform,
-            build_type=build.build_type,
-            branch=build.branch,
+        steps = at_most(MAX_REQUESTS, newer_build(build))
+        result = await self._newer.get(
+            (conn_id, settings, build.id),
+            lambda: _error_as_value(self._run(conn_id, settings, steps)),
         )
-        return newer_build(build, await self._cached_list(conn_id, settings, call, has_ended=True))
+        return None if isinstance(result, BuildPixelError) else result
 
     async def get_artifact(self, conn_id: str, settings: Settings, build_id: str) -> Artifact:
         """Return a build's artifact with a new signed URL: a secret, so it is not cached.
@@ -115,25 +130,26 @@ class PageReader:
         await self._clients.close()
         self._threads.shutdown(wait=False)
 
-    async def _cached_list(
-        self, conn_id: str, settings: Settings, call: Call[Page[Build]], *, has_ended: bool
+    async def _read_recent(
+        self, conn_id: str, settings: Settings, build: Build
     ) -> tuple[Build, ...]:
-        # The key includes has_ended: a list from before the build's end shows it as running.
-        key = (conn_id, settings, call, has_ended)
-        result = await self._lists.get(
-            key, lambda: _error_as_value(self._read_newest(conn_id, settings, call))
-        )
-        return () if isinstance(result, BuildPixelError) else result
+        """Return the newest builds of a setting, among those that a few requests show."""
+        same_setting = BuildFilter(build.project_id, build.build_setting_id)
+        known = {"branch": build.branch, "platform": build.platform, "buildType": build.build_type}
+        order = ListOrder({name: value for name, value in known.items() if value is not None})
+        seen: dict[str, Build] = {}
 
-    async def _read_newest(
-        self, conn_id: str, settings: Settings, call: Call[Page[Build]]
-    ) -> tuple[Build, ...]:
-        newest, pager = RecentBuilds(), Pager(call)
-        while pager.call is not None:
-            page = await self._request(conn_id, settings, pager.call)
-            if newest.add_page(pager.take_page(page)):
-                break
-        return newest.builds
+        def needed(builds: Mapping[str, Build]) -> Since:
+            seen.update(builds)
+            return history.since_shown(builds)
+
+        steps = read_builds(same_setting.list_call, needed, order, all_live=False)
+        found = await self._run(conn_id, settings, at_most(MAX_REQUESTS, steps))
+        return history.newest(seen | (found or {}))
+
+    async def _run(self, conn_id: str, settings: Settings, steps: Steps[T]) -> T:
+        client = await self._clients.get(conn_id, settings)
+        return await client.run(steps, partial(self._request, conn_id, settings))
 
     async def _request(self, conn_id: str, settings: Settings, call: Call[T]) -> T:
         client = await self._clients.get(conn_id, settings)
@@ -166,5 +182,5 @@ def _build_ttl(result: Build | BuildPixelError) -> float:
     return ENDED_TTL if result.status.terminal else LIVE_TTL
 
 
-def _list_ttl(result: tuple[Build, ...] | BuildPixelError) -> float:
+def _list_ttl(result: tuple[Build, ...] | Build | BuildPixelError | None) -> float:
     return ERROR_TTL if isinstance(result, BuildPixelError) else LIST_TTL

@@ -12,11 +12,10 @@ from airflow_provider_buildpixel.sandbox.server.control import ControlRoutes
 from airflow_provider_buildpixel.sandbox.server.dashboard import Dashboard
 from airflow_provider_buildpixel.sandbox.server.server import Server, ServerSettings
 from airflow_provider_buildpixel.sandbox.server.server_thread import ServerThread
+from airflow_provider_buildpixel.sandbox.service import Service
 from airflow_provider_buildpixel.sandbox.variants import Variants
-from airflow_provider_buildpixel.sandbox.world import lifecycle, payloads
 from airflow_provider_buildpixel.sandbox.world.clock import Clock
-from airflow_provider_buildpixel.sandbox.world.plans import Plan, plan_from
-from airflow_provider_buildpixel.sandbox.world.seed import seed_world
+from airflow_provider_buildpixel.sandbox.world.plans import Plan
 from airflow_provider_buildpixel.sandbox.world.world import World
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-class Sandbox:
+class Sandbox(Service):
     """A BuildPixel service on this machine, as a context manager.
 
     It is the public interface to every part of the sandbox, hence the many methods and parameters.
@@ -64,14 +63,15 @@ class Sandbox:
         ping_timeout: float = 20.0,
         webhook_pause: float = 1.0,
     ) -> None:
-        self.world = World(
-            Clock(speed),
-            variants or Variants(),
+        variants = variants or Variants()
+        world = World(
+            Clock(speed, skew=variants.clock_skew),
+            variants,
             default or Plan(),
             concurrency=concurrency or (1 if plan == "free" else None),
             seed=seed,
         )
-        self._tokens = seed_world(self.world, plan, minutes)
+        super().__init__(world, plan, minutes)
         self._faults = FaultRegistry()
         self.world.token_refused = lambda token: self._faults.revokes(token.secret, self.token)
         self._log = RequestLog()
@@ -127,105 +127,9 @@ class Sandbox:
         return f"http://{LOOPBACK}:{self._ports[1]}"
 
     @property
-    def token(self) -> str:
-        """Return a token that may trigger builds."""
-        return self._tokens.member.secret
-
-    @property
-    def viewer_token(self) -> str:
-        """Return a token that may only read."""
-        return self._tokens.viewer.secret
-
-    @property
-    def stranger_token(self) -> str:
-        """Return a token of another organization."""
-        return self._tokens.stranger.secret
-
-    @property
     def connection_uri(self) -> str:
         """Return the value of an ``AIRFLOW_CONN_…`` variable for this sandbox."""
         return connection_uri(self.url, self.token)
-
-    @property
-    def projects(self) -> list[dict[str, Any]]:
-        """Return the projects as the API lists them."""
-        with self.world.lock:
-            at = self.world.now()
-            return [payloads.project_item(Variants(), p, at) for p in self.world.projects.values()]
-
-    def settings(self, project: str) -> list[dict[str, Any]]:
-        """Return the build settings of a project, given its name or id."""
-        with self.world.lock:
-            settings = self.world.project_named(project).settings.values()
-            return [payloads.setting_payload(Variants(), setting) for setting in settings]
-
-    def setting(self, project: str, **fields: str) -> dict[str, Any]:
-        """Return the one build setting of a project that has these fields.
-
-        :raises LookupError: if there is none, or more than one.
-        """
-        matching = [s for s in self.settings(project) if fields.items() <= s.items()]
-        if len(matching) != 1:
-            raise LookupError(f"{len(matching)} build settings of {project} have {fields}")
-        return matching[0]
-
-    def plan(self, times: int = 1, setting_id: str | None = None, **fields: Any) -> Plan:
-        """Set how the next `times` builds go; `fields` are those of `Plan`."""
-        plan = plan_from(self.world.plans.default, **fields)
-        with self.world.lock:
-            self.world.plans.add(plan, times, setting_id)
-        return plan
-
-    def push(
-        self,
-        setting_id: str,
-        commit: str | None = None,
-        branch: str | None = None,
-        message: str | None = None,
-        triggered_by: str | None = None,
-        changelist: int | None = None,
-    ) -> str:
-        """Queue a build that was not triggered over the API, and return its id."""
-        project = self.world.project_with(setting_id)
-        setting, author = project.settings[setting_id], triggered_by or "push"
-        spec = lifecycle.BuildSpec(project, setting, author, branch, commit, changelist, message)
-        return lifecycle.queue_build(self.world, spec).id
-
-    def build(self, build_id: str) -> dict[str, Any]:
-        """Return a build as the API returns it, without its log."""
-        with self.world.lock:
-            at = self.world.now()
-            return payloads.build_without_log(Variants(), self.world.builds[build_id], at)
-
-    def builds(self) -> list[dict[str, Any]]:
-        """Return all builds, the oldest first."""
-        with self.world.lock:
-            at = self.world.now()
-            builds = self.world.builds.values()
-            return [payloads.build_without_log(Variants(), build, at) for build in builds]
-
-    def set_status(self, build_id: str, status: str, *, emit: bool = True) -> None:
-        """Change a status by hand; the build then no longer follows its plan."""
-        lifecycle.set_status(self.world, self.world.builds[build_id], status, emit=emit)
-
-    def log(
-        self, build_id: str, message: str, level: str | None = None, *, emit: bool = True
-    ) -> None:
-        """Append a line to the log of a build."""
-        build = self.world.builds[build_id]
-        lifecycle.add_log_line(self.world, build, message, level, emit=emit)
-
-    def remove_artifact(self, build_id: str) -> None:
-        """Remove the artifact of a build, as retention does."""
-        self.world.builds[build_id].artifact_removed = True
-
-    def set_minutes(self, minutes: float | None) -> None:
-        """Set the build minutes left in this month; None for no limit."""
-        self._tokens.member.organization.minutes_left = minutes
-
-    def set_accessible(self, project: str, *, accessible: bool) -> None:
-        """Set whether the service can access the repository or depot of a project."""
-        self.world.project_named(project).accessible = accessible
 
     def fault(
         self,
@@ -295,25 +199,9 @@ class Sandbox:
         """Return all attempts to deliver webhooks so far."""
         return list(self._running.server.webhooks.deliveries)
 
-    def issue_token(self, role: str = "member", seconds: float | None = None) -> str:
-        """Return a new token that expires after so many sandbox seconds, or never."""
-        with self.world.lock:
-            organization = self._tokens.member.organization
-            return self.world.issue_token(organization, role, seconds).secret
-
     def revoke(self, token: str) -> None:
         """Revoke a token."""
         revoked = self.world.tokens[token]
         revoked.revoked = True
         if self.world.variants.revoked_sockets == "disconnected":
             self._running.call(self._running.server.sockets.disconnect(revoked))
-
-    def now(self) -> float:
-        """Return the sandbox time, in seconds since the epoch."""
-        return self.world.now()
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock forward, and run everything that was due by then."""
-        with self.world.lock:
-            self.world.clock.advance(seconds)
-            self.world.now()

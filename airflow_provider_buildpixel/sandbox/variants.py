@@ -65,14 +65,41 @@ class Variants:
         "oldest",
         "random",
         "ended-first",
-        meaning="order of GET /builds; ended-first: ended builds, then live ones, newest first",
+        "live-first",
+        "by-status",
+        "by-branch",
+        "by-project",
+        "by-setting",
+        "by-platform",
+        "by-build-type",
+        meaning="order of GET /builds; in groups, the newest first within each",
+    )
+    cursor: str = _choice(
+        "key",
+        "offset",
+        meaning="a cursor is the key of a row, or the number of rows before it: then rows shift",
+    )
+    list_rows: str = _choice(
+        "good",
+        "no-status",
+        "no-id",
+        "null",
+        meaning="the first row of GET /builds is a build, or an extra row that cannot be read",
+    )
+    list_lag: int = _choice(
+        0, 5, meaning="sandbox seconds by which GET /builds is behind GET /builds/:id"
     )
     last_page: str = _choice(
         "exact",
         "empty",
         meaning="a full last page has no cursor, or one that leads to an empty page",
     )
-    list_items: str = _choice("full", "brief", meaning="list items with or without optional fields")
+    list_items: str = _choice(
+        "full",
+        "brief",
+        "minimal",
+        meaning="list items with all fields, without optional ones, or with only two",
+    )
     log_field: str = _choice(
         "logs",
         "recentLogs",
@@ -104,8 +131,15 @@ class Variants:
         meaning="field of a Perforce build with its changelist",
     )
     changelist_type: str = _choice("int", "str", meaning="type of that field")
+    changelist_body: str = _choice(
+        "any", "text", meaning="a trigger accepts a changelist as text or number, or as text only"
+    )
     stream_field: str = _choice(
-        "branch", "streamPath", "both", meaning="field of a Perforce build with its stream"
+        "branch",
+        "streamPath",
+        "both",
+        "none",
+        meaning="field of a Perforce build with its stream; none: it is not shown",
     )
     triggered_by: str = _choice(
         "api_token", "user", meaning="triggeredBy of a build triggered with a token"
@@ -128,6 +162,15 @@ class Variants:
     )
     extra_fields: str = _choice("none", "some", meaning="objects have undocumented fields")
     ids: str = _choice("letters", "punctuated", meaning="ids of letters, or with - and _ as well")
+    id_order: str = _choice(
+        "created",
+        "same-second",
+        meaning="ids sort by creation time, or do so only if made in different seconds",
+    )
+    date_header: str = _choice("sent", "none", meaning="responses with or without a Date header")
+    clock_skew: int = _choice(
+        0, -3, 30, meaning="seconds by which the server's clock is ahead of the true time"
+    )
     join_answer: str = _choice(
         "none",
         "true",

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import StartTriggerArgs
 
     from airflow_provider_buildpixel.api.model import Build
-    from airflow_provider_buildpixel.builds.search import BuildQuery
+    from airflow_provider_buildpixel.builds.request import BuildFilter
+    from airflow_provider_buildpixel.builds.search import NewestMatch
     from airflow_provider_buildpixel.tasks.deadlines import Deadlines
 
 
@@ -63,6 +64,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         the project, such as ``{"platform": "Win64"}`` (templated).
     :param branch: the branch of the build (templated).
     :param commit: the commit of the build, or its first characters (templated).
+    :param changelist: the Perforce changelist of the build (templated).
     :param buildpixel_conn_id: the id of the Airflow connection (templated).
     :param deferrable: wait in the triggerer, without a worker; the default is
         ``[operators] default_deferrable``.
@@ -92,6 +94,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         "build_setting",
         "branch",
         "commit",
+        "changelist",
         "buildpixel_conn_id",
     )
     operator_extra_links = (BuildPixelBuildLink(),)
@@ -105,6 +108,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         build_setting: str | Mapping[str, Any] | None = None,
         branch: str | None = None,
         commit: str | None = None,
+        changelist: str | int | None = None,
         buildpixel_conn_id: str = "buildpixel_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         channel: str | None = None,
@@ -120,13 +124,14 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         self.build_setting = build_setting
         self.branch = branch
         self.commit = commit
+        self.changelist = changelist
         self.buildpixel_conn_id = buildpixel_conn_id
         self.deferrable = deferrable
         self.channel = channel
         self.poll_interval = poll_interval
         self.on_superseded = on_superseded
         self.stream_logs = stream_logs
-        self._cached_query: BuildQuery | None = None
+        self._cached_search: NewestMatch | None = None
         self.start_from_trigger = (
             start_from_trigger and deferrable and start_trigger.can_start_from_trigger(build_id)
         )
@@ -194,7 +199,9 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         if self.build_id is None and not self.project:
             raise InvalidRequest("the sensor needs a build_id, or a project and optional filters")
         named = {name: getattr(self, name) for name in ("build_id", "project", "build_setting")}
-        parameters.check_rendered(**named, branch=self.branch, commit=self.commit)
+        parameters.check_rendered(
+            **named, branch=self.branch, commit=self.commit, changelist=self.changelist
+        )
         for name, value in named.items():
             if isinstance(value, str) and not value.strip():
                 raise InvalidRequest(f"{name} is empty; check what its template rendered to")
@@ -206,21 +213,34 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         poke: Any = self.poke_interval
         return min(30.0, float(poke.total_seconds() if isinstance(poke, timedelta) else poke))
 
-    def _query(self) -> BuildQuery:
-        """Return the query for the build; names are looked up once."""
-        from airflow_provider_buildpixel.builds.search import BuildQuery  # not for parsing Dags
+    def _query(self) -> BuildFilter:
+        """Return the fields of the build to find; names are looked up."""
+        from airflow_provider_buildpixel.builds.request import (  # not for parsing Dags
+            BuildFilter,
+            branch_name,
+            stripped,
+        )
 
-        if self._cached_query is None:
-            project = self.hook.find_project(self.project or "")
-            setting = (
-                self.hook.find_build_setting(project.id, self.build_setting)
-                if self.build_setting
-                else None
-            )
-            branch, commit = ((value or "").strip() or None for value in (self.branch, self.commit))
-            setting_id = setting.id if setting else None
-            self._cached_query = BuildQuery(project.id, setting_id, branch, commit)
-        return self._cached_query
+        project = self.hook.find_project(self.project or "")
+        setting_id = None
+        if self.build_setting:
+            setting_id = self.hook.find_build_setting(project.id, self.build_setting).id
+        return BuildFilter(
+            project.id,
+            setting_id,
+            branch=branch_name(self.branch),
+            commit=stripped(self.commit),
+            changelist=stripped(self.changelist),
+        )
+
+    @property
+    def _search(self) -> NewestMatch:
+        """The search for the build; it knows what earlier pokes have read."""
+        from airflow_provider_buildpixel.builds.search import NewestMatch  # not for parsing Dags
+
+        if self._cached_search is None:
+            self._cached_search = NewestMatch(self._query())
+        return self._cached_search
 
     def _read(self, build_id: str | None) -> Build | None:
         """Read the build, with a new token if the old one was replaced.
@@ -243,17 +263,13 @@ class BuildPixelBuildSensor(BaseSensorOperator):
 
     def _read_once(self, build_id: str | None) -> Build | None:
         """Read the build with this id, or the newest one that matches; None if there is none."""
-        from airflow_provider_buildpixel.api.paging import ListScan  # not for parsing Dags
-        from airflow_provider_buildpixel.builds.search import NewestMatch
-
         if build_id is None:
-            query = self._query()
-            match = NewestMatch(query)
-            self.hook.client.scan(ListScan(query.list_call, match.add_page))
-            if match.found is None:
-                self.log.info("There is no matching build yet: %s", query.title)
+            client, search = self.hook.client, self._search
+            found = client.run(search.search(client.server_now() - client.clock_tolerance))
+            if found is None:
+                self.log.info("There is no matching build yet: %s", search.build_filter.title)
                 return None
-            build_id = match.found.id
+            build_id = found.id
         try:
             return self.hook.get_build(build_id)
         except NotFound:
@@ -286,12 +302,9 @@ class BuildPixelBuildSensor(BaseSensorOperator):
         self, context: Context, build: Build, url: str | None
     ) -> dict[str, Any] | None:
         """Continue with the newest build in the chain of builds that superseded this one."""
-        # Imports requests.
-        from airflow_provider_buildpixel.builds.dispatch_loop import find_newer_build
-
         current = build
         for _ in range(outcome.MAX_FOLLOWED):
-            newer = find_newer_build(self.hook.client, current, retry=True)
+            newer = waiting.newer_build(self, current, retry=True)
             if newer is None:
                 break
             self.log.warning("%s was superseded: following %s", current.title, newer.title)
@@ -303,7 +316,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
 
     def _failure(self, build: Build, url: str | None) -> BuildPixelError:
         if build.status.superseded:
-            return outcome.superseded_error(build, waiting.superseding_build(self, build), url)
+            return outcome.superseded_error(build, waiting.newer_build(self, build), url)
         return outcome.failure_error(build, url)
 
     def _finish_or_defer(
@@ -347,7 +360,7 @@ class BuildPixelBuildSensor(BaseSensorOperator):
                 deadline=deadlines.expires_at,
                 stream_logs=self.stream_logs,
                 **waiting.resume_delay(),
-                query=None if build_id else self._query().to_json(),
+                query=None if build_id else self._search.build_filter.to_json(),
                 wait_until_exists=True,
             ),
             method_name="execute_complete",

@@ -20,15 +20,28 @@ class TaskState:
 
     Below 3.3, or with ``durable=False``, nothing is stored.
 
+    :param retries: the ``retries`` of the task.
     :param durable: whether a later try continues with the build of an earlier one.
     """
 
-    def __init__(self, context: Context, *, durable: bool = True) -> None:
+    def __init__(self, context: Context, *, retries: int = 0, durable: bool = True) -> None:
+        from airflow_provider_buildpixel.builds.task_try import TryOfTask  # not for parsing Dags
+
         known: Any = context
-        ti = known["ti"]
+        ti, dag_run = known["ti"], known.get("dag_run")
         self._store = known.get("task_state_store") if durable else None
-        self.clear_count = int(getattr(ti, "max_tries", 0) or 0)
-        run_started_at = getattr(known.get("dag_run"), "start_date", None)
+        self.current_try = TryOfTask(
+            try_number=int(getattr(ti, "try_number", 1) or 1),
+            max_tries=int(getattr(ti, "max_tries", 0) or 0),
+            retries=retries,
+            clear_number=int(getattr(dag_run, "clear_number", 0) or 0),
+        )
+        """What tells a Clear from a retry; stored with what this try stores."""
+        self.owner = "/".join(
+            str(getattr(ti, name, "")) for name in ("dag_id", "run_id", "task_id", "map_index")
+        )
+        """The task instance, over all its tries."""
+        run_started_at = getattr(dag_run, "start_date", None)
         is_retry = durable and (getattr(ti, "try_number", 1) or 1) > 1
         self.retry_since: float | None = None
         """Start of the Dag run in a retry, in seconds since the epoch; None in a first try.
@@ -56,15 +69,17 @@ class TaskState:
     def save(self, record: DispatchRecord) -> None:
         """Store the record for later tries."""
         if self._store is not None:
-            self._store.set(STATE_KEY, replace(record, clear_count=self.clear_count).to_json())
+            self._store.set(STATE_KEY, record.to_json())
 
-    def clear(self) -> None:
-        """Delete the stored record."""
-        if self._store is not None:
+    def restore(self, record: DispatchRecord | None) -> None:
+        """Store what an earlier try had stored; delete what this try has stored if it was None."""
+        if record is not None:
+            self.save(record)
+        elif self._store is not None:
             self._store.delete(STATE_KEY)
 
-    def mark_finished(self) -> None:
+    def mark_succeeded(self) -> None:
         """Store that the task has used the build's result: after a Clear, a new build starts."""
         record = self.load()
         if record is not None:
-            self.save(replace(record, task_finished=True))
+            self.save(replace(record, has_succeeded=True, stored_by=self.current_try))

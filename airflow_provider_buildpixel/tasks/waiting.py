@@ -123,17 +123,29 @@ def wait_blocking(task: Any, wait: Wait) -> None:
             return
 
 
-def superseding_build(task: Any, build: Build) -> Build | None:
-    """Return the build that superseded one, for an error; None if it cannot be looked up."""
-    from airflow_provider_buildpixel.builds.dispatch_loop import (
-        find_newer_build,
-    )  # imports requests
+def newer_build(task: Any, build: Build, *, retry: bool = False) -> Build | None:
+    """Return the build that superseded one; None if the lists do not show it.
 
-    try:
-        return find_newer_build(task.hook.client, build)
-    except BuildPixelError as error:
-        task.log.info("Could not look up the build that superseded this one: %s", error)
-        return None
+    :param task: the operator or sensor.
+    :param retry: search again for some seconds, as lists may be stale, and raise errors. Without
+        it, the build is only to be named in an error.
+    """
+    # Not for parsing Dags.
+    from airflow_provider_buildpixel.builds import search
+    from airflow_provider_buildpixel.builds.dispatch import SEARCH_PAUSES
+
+    for pause in (0.0, *(SEARCH_PAUSES if retry else ())):
+        time.sleep(pause)
+        try:
+            newer: Build | None = task.hook.client.run(search.newer_build(build))
+        except BuildPixelError as error:
+            if retry:
+                raise
+            task.log.info("Could not look up the build that superseded this one: %s", error)
+            return None
+        if newer is not None:
+            return newer
+    return None
 
 
 def publish(context: Context, hook: BuildPixelHook, build: Build) -> None:

@@ -71,7 +71,7 @@ class BuildPixelBuildTrigger(BaseTrigger):
     :param resume_delay: seconds after the start of this trigger before which no event is sent, for
         the same reason: Airflow may have taken some time to store the deferral.
     :param query: the fields of the build to find first, instead of ``build_id``: ``project_id``,
-        ``build_setting_id``, ``branch`` and ``commit``.
+        ``build_setting_id``, ``branch``, ``commit`` and ``changelist``.
     :param wait_until_exists: wait until the deadline for a build that answers 404, instead of
         sending ``error``.
     """
@@ -152,15 +152,15 @@ class BuildPixelBuildTrigger(BaseTrigger):
 
     async def _wait_with(self, settings: Settings) -> dict[str, Any]:
         # Imported here, because workers and Dag processors import this module but never wait.
-        from airflow_provider_buildpixel.builds.search import BuildQuery
+        from airflow_provider_buildpixel.builds.request import BuildFilter
+        from airflow_provider_buildpixel.builds.search import NewestMatch
         from airflow_provider_buildpixel.waits.actions import Done
         from airflow_provider_buildpixel.waits.monitor import monitor_for
 
         async with monitor_for(settings, report_metrics) as monitor:
             if self.build_id is None:
-                self.build_id = await monitor.find(
-                    BuildQuery.from_json(self.query), self._search_wait()
-                )
+                wanted = BuildFilter.of_query(self.query)
+                self.build_id = await monitor.find(NewestMatch(wanted), self._search_wait())
             if self.build_id is None:
                 return {"build_id": None, "status": "timeout"}
             wait = self._build_wait(self.build_id, settings)

@@ -7,28 +7,29 @@ import logging
 import random
 from collections import Counter
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_buildpixel.api.model import LIVE_STATUSES
 from airflow_provider_buildpixel.asset_events import cursor
-from airflow_provider_buildpixel.asset_events.cursor import BuildFilter, Cursor
+from airflow_provider_buildpixel.asset_events.cursor import Cursor, Position, Watched
 from airflow_provider_buildpixel.asset_events.webhook import event_payload
 from airflow_provider_buildpixel.builds import lookup
-from airflow_provider_buildpixel.exceptions import BuildPixelError, Unauthorized
+from airflow_provider_buildpixel.builds.request import BuildFilter, branch_name
+from airflow_provider_buildpixel.exceptions import BuildPixelError, NotFound, Unauthorized
 from airflow_provider_buildpixel.hooks.buildpixel_async import BuildPixelAsyncHook
-from airflow_provider_buildpixel.hooks.connections import get_settings_async, warn_if_unverified
+from airflow_provider_buildpixel.triggers.shared_poll import SharedPoll
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping, Sequence
 
-    from airflow_provider_buildpixel.api.aio import AsyncClient
     from airflow_provider_buildpixel.api.model import Build
-    from airflow_provider_buildpixel.api.settings import Settings
     from airflow_provider_buildpixel.asset_events.poller import PollResult
 
+
+T = TypeVar("T")
 
 DEFAULTS: dict[str, Any] = {
     "project": None,
@@ -44,6 +45,9 @@ SAVE_DELAY = 2.5
 
 MAX_NOT_FOUND = 5
 """Number of 404 answers after which a build that was seen counts as deleted."""
+
+BATCH = 50
+"""Ended builds that are read before the first of them is reported."""
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +106,11 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
         self.statuses = list(statuses)
         self.poll_interval = poll_interval
         self.catch_up = catch_up
-        self._filter: BuildFilter | None = None
+        self._watched: Watched | None = None
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
         self._not_found_counts: Counter[str] = Counter()
+        self._unreadable: set[str] = set()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that differ from their defaults.
@@ -125,7 +130,7 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
         """Yield the result of each poll until the last watcher stops."""
         interval = float(kwargs.get("poll_interval", DEFAULTS["poll_interval"]))
-        shared_poll, failures = _SharedPoll(kwargs["buildpixel_conn_id"]), 0
+        shared_poll, failures = SharedPoll(kwargs["buildpixel_conn_id"]), 0
         try:
             while True:
                 error = None
@@ -166,53 +171,83 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
 
     async def _new_builds(self, poll: PollResult) -> AsyncIterator[Build]:
         """Yield the builds to report; each is marked as handled when the next one is requested."""
-        build_filter = self._filter = self._filter or await self._resolve()
-        builds = await self._candidates(poll, build_filter)
+        watched = self._watched = self._watched or await self._resolve()
+        builds = poll.builds + await self._restore(poll, watched)
         if self._cursor is None:
-            self._cursor = await poll.start_cursor(build_filter)
+            self._cursor = await poll.start_cursor(watched)
             return
-        for build_id in self._limit(self._cursor.unhandled_ends(builds, build_filter)):
-            build = await poll.read_build(build_id)
-            if build is None and not self._is_deleted(build_id):
-                continue
-            if build is not None and not build_filter.has_ended(build):
-                continue  # the list and this answer differ: the next poll reads it again
-            if build is not None and build_filter.selects(build):
-                yield build
-            self._cursor = self._cursor.with_handled(build_id)
+        builds += await self._track(self._cursor, poll, watched, builds)
+        ended = self._limit(self._cursor.unhandled_ends(builds, watched))
+        for start in range(0, len(ended), BATCH):
+            batch = [row.id for row in ended[start : start + BATCH]]
+            reads = {one: poll.read_match(watched.build_filter, one) for one in batch}
+            for build, is_match in await self._read_all(reads):
+                if not watched.has_ended(build):
+                    continue  # the list and this answer differ: the next poll reads it again
+                is_wanted = is_match and build.status in watched.statuses
+                if is_wanted and not self._cursor.ended_before_start(build):
+                    yield build
+                self._cursor = self._cursor.with_handled(Position.of(build))
 
-    async def _candidates(self, poll: PollResult, build_filter: BuildFilter) -> list[Build]:
-        """Return the polled builds, tracked ones that the list lacks, and at first missed ones."""
-        builds = list(poll.builds)
-        if self._cursor is None and (stored := await self._load()) is not None:
-            builds += await poll.builds_after(stored.newest_id, build_filter, self.catch_up)
-            self._cursor, self._saved = stored, stored
-        if self._cursor is not None:
-            missing = self._cursor.missing_from(builds)
-            # Tracked first, so that an error from here on cannot lose a build.
-            self._cursor = self._cursor.with_tracked(builds, build_filter)
-            builds += await self._read_missing(poll, missing)
+    async def _restore(self, poll: PollResult, watched: Watched) -> list[Build]:
+        """Load the stored cursor, if there is one; return the builds since it was stored."""
+        if self._cursor is not None or (stored := await self._load()) is None:
+            return []
+        builds = await poll.builds_since(watched.build_filter, stored.since)
+        self._cursor = self._saved = stored
         return builds
 
-    async def _read_missing(self, poll: PollResult, build_ids: list[str]) -> list[Build]:
-        builds = await asyncio.gather(*map(poll.read_build, build_ids))
-        for build_id, build in zip(build_ids, builds, strict=True):
-            if build is None and self._cursor is not None and self._is_deleted(build_id):
-                self._cursor = self._cursor.with_handled(build_id)
-        return [build for build in builds if build is not None]
+    async def _track(
+        self, cursor: Cursor, poll: PollResult, watched: Watched, builds: list[Build]
+    ) -> list[Build]:
+        """Track unhandled builds; return the tracked ones that the list lacks.
 
-    def _is_deleted(self, build_id: str) -> bool:
-        """Count one more 404 answer; return whether the build counts as deleted.
+        Sometimes also those that the list shows as live: it may be wrong for a long time.
+        """
+        shown = filter(watched.has_ended, builds) if poll.is_full else builds
+        # Tracked first, so that an error from here on cannot lose a build.
+        self._cursor = cursor.with_tracked(builds, watched)
+        missing = cursor.missing_from(shown)
+        return await self._read_all({one: poll.read_build(one) for one in missing})
+
+    async def _read_all(self, reads: Mapping[str, Awaitable[T]]) -> list[T]:
+        """Return what is read of some builds, by their ids, without those that cannot be read."""
+        found = await asyncio.gather(*(self._attempt(one, read) for one, read in reads.items()))
+        return [one for one in found if one is not None]
+
+    async def _attempt(self, build_id: str, read: Awaitable[T]) -> T | None:
+        """Return what is read of a build; None if that fails: then it stays tracked.
+
+        A build that cannot be read must not stop the others.
+        """
+        try:
+            found = await read
+        except NotFound:
+            self._on_not_found(build_id)
+        except Unauthorized:
+            raise
+        except BuildPixelError as error:
+            if build_id not in self._unreadable:
+                self._unreadable.add(build_id)
+                self.log.warning(
+                    "Cannot read build %s; the next polls try again: %s", build_id, error
+                )
+        else:
+            self._unreadable.discard(build_id)
+            return found
+        return None
+
+    def _on_not_found(self, build_id: str) -> None:
+        """Count one more 404 answer; after several the build counts as deleted.
 
         A few 404 answers may only mean that BuildPixel does not serve the build yet.
         """
         self._not_found_counts[build_id] += 1
-        if self._not_found_counts[build_id] < MAX_NOT_FOUND:
-            return False
-        del self._not_found_counts[build_id]
-        return True
+        if self._not_found_counts[build_id] >= MAX_NOT_FOUND and self._cursor is not None:
+            del self._not_found_counts[build_id]
+            self._cursor = self._cursor.with_handled(Position(None, build_id))
 
-    def _limit(self, ended: list[str]) -> list[str]:
+    def _limit(self, ended: list[Build]) -> list[Build]:
         skipped, kept = cursor.split_at_limit(ended, self.catch_up)
         if skipped and self._cursor is not None:
             self.log.warning(
@@ -220,11 +255,10 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
                 len(ended),
                 len(skipped),
             )
-            for build_id in skipped:
-                self._cursor = self._cursor.with_handled(build_id)
+            self._cursor = self._cursor.with_handled(*map(Position.of, skipped))
         return kept
 
-    async def _resolve(self) -> BuildFilter:
+    async def _resolve(self) -> Watched:
         """Return the filter with the ids of the project and build setting that the Dag names."""
         project, setting = self.project, self.build_setting
         async with BuildPixelAsyncHook(self.buildpixel_conn_id) as hook:
@@ -233,7 +267,8 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             if project is not None and setting is not None:
                 setting = (await hook.find_build_setting(project, setting)).id
         setting_id = None if setting is None else str(setting)
-        return BuildFilter(project, setting_id, self.branch, tuple(self.statuses))
+        build_filter = BuildFilter(project, setting_id, branch=branch_name(self.branch))
+        return Watched(build_filter, tuple(self.statuses))
 
     async def _load(self) -> Cursor | None:
         """Return the newest stored cursor; None if there is none."""
@@ -262,39 +297,3 @@ class BuildPixelBuildEventTrigger(BaseEventTrigger):
             return []
         # The public methods support only one asset, and the accessors cannot be iterated.
         return [*stores._by_name.values(), *stores._by_uri.values()]  # noqa: SLF001  # see above
-
-
-class _SharedPoll:
-    """The poll of one connection, whose token may be replaced while it runs."""
-
-    def __init__(self, conn_id: str) -> None:
-        self._conn_id, self._newest_id = conn_id, ""
-        self._client: AsyncClient | None = None
-
-    async def poll(self) -> PollResult:
-        settings = await get_settings_async(self._conn_id)
-        try:
-            return await self._poll_with(settings)
-        except Unauthorized:
-            replaced = await get_settings_async(self._conn_id, refused=settings)
-            if replaced == settings:
-                raise
-        log.info("The token was refused; continuing with the connection's new token")
-        return await self._poll_with(replaced)
-
-    async def _poll_with(self, settings: Settings) -> PollResult:
-        from airflow_provider_buildpixel.asset_events import poller  # loads aiohttp
-
-        if (client := self._client) is None or client.settings != settings:
-            warn_if_unverified(settings, self._conn_id, log)
-            self._client = poller.new_client(settings)
-            if client is not None:
-                await client.close()
-            client = self._client
-        result = await poller.poll_builds(client, self._newest_id)
-        self._newest_id = max([self._newest_id, *(build.id for build in result.builds)])
-        return result
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_buildpixel.api.aio import AsyncClient
 from airflow_provider_buildpixel.api.errors import BuildPixelError
-from airflow_provider_buildpixel.api.paging import ListScan
 from airflow_provider_buildpixel.api.retry import is_permanent
-from airflow_provider_buildpixel.builds.search import NewestMatch
 from airflow_provider_buildpixel.channel.async_channel import AsyncChannel
 from airflow_provider_buildpixel.channel.events import Joined
 from airflow_provider_buildpixel.channel.metrics import Metrics, discard_metrics
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.api.model import Status
     from airflow_provider_buildpixel.api.settings import Settings
-    from airflow_provider_buildpixel.builds.search import BuildQuery
+    from airflow_provider_buildpixel.builds.search import NewestMatch
     from airflow_provider_buildpixel.waits.actions import IdleTerms
     from airflow_provider_buildpixel.waits.reporter import LogMessage, WaitReporter
     from airflow_provider_buildpixel.waits.subscription import Subscription, WaitEvent
@@ -175,21 +173,20 @@ class BuildMonitor:
             wait.build_id
         )
 
-    async def find(self, query: BuildQuery, wait: Wait) -> str | None:
+    async def find(self, search: NewestMatch, wait: Wait) -> str | None:
         """Wait until a build matches, and return its id; None when the deadline passes.
 
         :param wait: the poll interval and the deadline.
         :raises BuildPixelError: waiting cannot help, or reads failed for too long.
         """
-        newest_id: str | None = None
         failing_since: float | None = None
         while True:
             try:
-                match = NewestMatch(query, newest_id)
-                await self.client.scan(ListScan(query.list_call, match.add_page))
-                if match.found is not None:
-                    return match.found.id
-                newest_id, failing_since = match.newest_id, None
+                now = self.client.server_now() - self.client.clock_tolerance
+                found = await self.client.run(search.search(now))
+                if found is not None:
+                    return found.id
+                failing_since = None
             except BuildPixelError as error:
                 failing_since = failing_since or time.monotonic()
                 failing_for = time.monotonic() - failing_since

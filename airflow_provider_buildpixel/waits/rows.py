@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_buildpixel.api import fields
 from airflow_provider_buildpixel.api.endpoints import Call, Page, list_builds
 from airflow_provider_buildpixel.api.model import LIVE_STATUSES
 
@@ -27,16 +28,14 @@ def list_rows(status: str) -> Call[Page[Row]]:
 
 
 def _parse_page(data: Any) -> Page[Row]:
-    """Parse a page; skip unreadable members, so that the others stay readable."""
-    members = Page.from_json(data, _parse_row, "builds")
-    return Page(tuple(row for row in members.items if row is not None), members.next_cursor)
+    return Page.from_json(data, _parse_row, "builds")
 
 
-def _parse_row(data: Any) -> Row | None:
-    row = data if isinstance(data, dict) else {}
-    build_id, status = row.get("id"), row.get("status")
-    named = isinstance(build_id, str) and isinstance(status, str)
-    return row if named and build_id and status else None
+def _parse_row(data: Any) -> Row:
+    row = fields.json_object(data, "a build")
+    fields.required_text(row, "id", "a build")
+    fields.required_text(row, "status", "a build")
+    return row
 
 
 def is_worthwhile(pages: int, found: int, left: int) -> bool:

@@ -48,7 +48,7 @@ SETTINGS = Settings("https://host/base", "bp_secret")
         (
             endpoints.trigger_build("p", "s", branch="b", commit="", changelist=7),
             "POST /projects/p/build-settings/s/trigger",
-            {"branch": "b", "changelist": 7},
+            {"branch": "b", "changelist": "7"},
         ),
         (endpoints.list_builds(status="running"), "GET /builds?status=running&limit=100", None),
         (endpoints.get_build("a/b ?"), "GET /builds/a%2Fb%20%3F", None),

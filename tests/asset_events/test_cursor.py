@@ -1,208 +1,200 @@
-"""Which builds a watcher reports: simulated builds, stale lists and crashes, without a server."""
+"""Which builds a watcher reports: single cases, and the stored cursor."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.asset_events import cursor
-from airflow_provider_buildpixel.asset_events.cursor import BuildFilter, Cursor, NewestBuilds
+from airflow_provider_buildpixel.asset_events.cursor import Cursor, Position, Watched
+from airflow_provider_buildpixel.builds.list_order import ALL, Since
+from airflow_provider_buildpixel.builds.request import BuildFilter
+from airflow_provider_buildpixel.builds.search import LOOK_BACK
 from airflow_provider_buildpixel.exceptions import RateLimited, ServerFault
 
-ALL_ENDS = BuildFilter(statuses=("complete", "failed", "superseded"))
+ALL_ENDS = Watched(BuildFilter(), statuses=("complete", "failed", "superseded"))
+START = datetime(2026, 5, 10, 12, tzinfo=UTC)
 
 
 def build(number: int, status: str = "complete", **fields: Any) -> Build:
-    """Return a build; numbers rise with the time of creation."""
+    """Return a build; numbers rise with the time of creation, which is not known."""
     return Build(id=f"b{number:05}", status=Status(status), **fields)
 
 
-class WatcherMachine(RuleBasedStateMachine):
-    """Builds start and end in any order, lists may lag, and the watcher may stop at any time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.builds: dict[str, Build] = {}
-        self.reported: list[str] = []
-        self.expected: set[str] = set()
-        self.cursor: Cursor | None = None
-        self.stored: Any = None
-        self.numbers = 0
-
-    @rule(status=st.sampled_from(["pending", "running", "complete", "failed", "odd"]))
-    def create(self, status: str) -> None:
-        """A build starts; it may have ended before the next poll."""
-        self.numbers += 1
-        new = build(self.numbers, status)
-        self.builds[new.id] = new
-        self._expect(new)
-
-    @precondition(lambda self: self._live())
-    @rule(data=st.data(), status=st.sampled_from(["complete", "failed", "superseded", "running"]))
-    def change_status(self, data: st.DataObject, status: str) -> None:
-        """A build changes its status or ends."""
-        found = data.draw(st.sampled_from(self._live()))
-        self.builds[found.id] = replace(found, status=Status(status))
-        self._expect(self.builds[found.id])
-
-    @rule(data=st.data())
-    def poll(self, data: st.DataObject) -> None:
-        """The watcher polls a list that lacks some builds, in any order."""
-        listed = data.draw(st.permutations(sorted(self.builds.values(), key=lambda one: one.id)))
-        if self.cursor is None:
-            known = Cursor.from_json(self.stored)
-            if known is None:
-                self.cursor = Cursor.start(listed, self._live(), ALL_ENDS, complete_down_to="")
-                self._save()
-                return
-            self.cursor = known
-        left_out = data.draw(st.integers(0, min(2, len(listed))))
-        self._report(listed[left_out:], data.draw(st.none() | st.integers(0, 3)))
-
-    def _report(self, listed: list[Build], stop_after: int | None) -> None:
-        """Do what the trigger does; an error may stop it between two builds."""
-        assert self.cursor is not None
-        missing = [self.builds[build_id] for build_id in self.cursor.missing_from(listed)]
-        self.cursor = self.cursor.with_tracked(listed, ALL_ENDS)
-        ended = self.cursor.unhandled_ends([*listed, *missing], ALL_ENDS)
-        for count, build_id in enumerate(ended):
-            if count == stop_after:
-                break
-            self.reported.append(build_id)
-            self.cursor = self.cursor.with_handled(build_id)
-        self._save()
-
-    def _save(self) -> None:
-        assert self.cursor is not None
-        self.cursor = self.cursor.next_version()
-        self.stored = json.loads(json.dumps(self.cursor.to_json()))
-
-    @rule()
-    def stop(self) -> None:
-        """The triggerer stops; what it has reported and saved remains."""
-        self.cursor = None
-
-    def _live(self) -> list[Build]:
-        return [one for one in self.builds.values() if not one.status.terminal]
-
-    def _expect(self, one: Build) -> None:
-        if self.stored is not None and one.status.terminal:
-            self.expected.add(one.id)
-
-    @invariant()
-    def no_build_twice(self) -> None:
-        """No build is reported twice, and none that ended before the first poll."""
-        assert len(self.reported) == len(set(self.reported))
-        assert set(self.reported) <= self.expected
-
-    def teardown(self) -> None:
-        """Once lists are complete, two polls report all builds that have ended."""
-        if self.stored is not None:
-            self.cursor = self.cursor or Cursor.from_json(self.stored)
-            for _ in range(2):
-                self._report(list(self.builds.values()), None)
-            assert set(self.reported) == self.expected
+def at(seconds: float) -> datetime:
+    """Return a time, in seconds since the start of the test."""
+    return START + timedelta(seconds=seconds)
 
 
-TestWatcher = WatcherMachine.TestCase
-TestWatcher.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+def timed(build_id: str, created: float, finished: float | None = None) -> Build:
+    """Return a build with its times; it has ended if it has a second one."""
+    status = Status("running" if finished is None else "complete")
+    ended = None if finished is None else at(finished)
+    return Build(build_id, status, created_at=at(created), finished_at=ended)
+
+
+def handled(state: Cursor, *builds: Build) -> Cursor:
+    """Return the cursor after some builds were handled, one after the other."""
+    for one in builds:
+        state = state.with_handled(Position.of(one))
+    return state
+
+
+def ids(builds: list[Build]) -> list[str]:
+    """Return the ids of builds."""
+    return [one.id for one in builds]
 
 
 def test_an_old_build_that_ends_late_is_reported() -> None:
     """A build that ends after many newer ones is reported: it is tracked below the watermark."""
     late = build(1, "running")
-    state = Cursor.start([late, build(2)], [late], ALL_ENDS, complete_down_to="")
-    for number in range(3, 3 + 2 * cursor.MAX_HANDLED):
-        state = state.with_handled(build(number).id)
-    assert state.watermark > late.id
-    assert state.unhandled_ends([build(1)], ALL_ENDS) == [late.id]
+    state = Cursor.start([late, build(2)], ALL_ENDS, None)
+    state = handled(state, *(build(number) for number in range(3, 3 + 2 * cursor.MAX_HANDLED)))
+    assert state.watermark.id > late.id
+    assert ids(state.unhandled_ends([build(1)], ALL_ENDS)) == [late.id]
 
 
 def test_older_builds_that_move_into_a_page_are_ignored() -> None:
-    """Builds older than the first page are not reported when retention moves them into a page."""
-    state = Cursor.start(
-        [build(8), build(9)], [build(2, "running")], ALL_ENDS, complete_down_to=build(8).id
-    )
+    """Builds older than the first list are not reported when retention moves them into a page."""
+    state = Cursor.start([build(2, "running"), build(8), build(9)], ALL_ENDS, None)
     assert state.unhandled_ends([build(5), build(8), build(9)], ALL_ENDS) == []
-    assert state.unhandled_ends([build(2), build(10)], ALL_ENDS) == [build(2).id, build(10).id]
+    assert ids(state.unhandled_ends([build(2), build(10)], ALL_ENDS)) == [build(2).id, "b00010"]
 
 
 def test_a_build_that_appears_late_is_reported() -> None:
     """A build that a stale list lacked is reported when it appears between newer ones."""
-    state = Cursor.start([build(1), build(3)], [], ALL_ENDS, complete_down_to="")
-    assert state.unhandled_ends([build(1), build(2), build(3)], ALL_ENDS) == [build(2).id]
+    state = Cursor.start([build(1), build(3)], ALL_ENDS, None)
+    assert ids(state.unhandled_ends([build(1), build(2), build(3)], ALL_ENDS)) == [build(2).id]
+
+
+def test_ids_of_one_second() -> None:
+    """The watermark compares times: ids of one second do not sort by creation."""
+    old = [timed(f"5-{9999 - number}", 5 + number / 1000, 6) for number in range(900)]
+    state = handled(Cursor(), *old)
+    newest_dropped = old[900 - cursor.MAX_HANDLED - 1]
+    assert state.watermark.created_at == Position.of(newest_dropped).created_at
+    newer = timed("5-0000", 5.95, 6)
+    assert newer.id < state.watermark.id
+    assert state.unhandled_ends([*old, newer], ALL_ENDS) == [newer]
+    rows = [replace(one, created_at=None) for one in old]
+    assert state.unhandled_ends(rows, ALL_ENDS) == []
 
 
 @pytest.mark.parametrize(
-    ("build_filter", "selected"),
+    ("row", "is_new"),
     [
-        (BuildFilter("p"), True),
-        (BuildFilter("other"), False),
-        (BuildFilter("p", "s", "main"), True),
-        (BuildFilter("p", "s", "dev"), False),
-        (BuildFilter(statuses=("failed",)), False),
-        (BuildFilter(statuses=("failed", "complete")), True),
+        (timed("a", -50, -5), False),
+        (timed("b", -50, 5), True),
+        (timed("c", 1, 5), True),
+        (replace(timed("d", -50, 5), finished_at=None), False),
+        (replace(timed("e", 1, 5), finished_at=None), True),
+        (timed("f", -50), True),
+        (build(1), True),
     ],
+    ids=["old", "ended-later", "new", "old-row", "new-row", "live", "no-times"],
 )
-def test_filter(build_filter: BuildFilter, *, selected: bool) -> None:
-    """A filter selects by project, build setting, branch and status."""
-    full = build(1, project_id="p", build_setting_id="s", branch="main")
-    assert build_filter.selects(full) is selected
+def test_builds_from_before_the_start(row: Build, *, is_new: bool) -> None:
+    """A build that ended before the watcher started is ignored if it appears late."""
+    state = Cursor(started_at=START.timestamp())
+    assert state.is_unhandled(row, ALL_ENDS) is is_new
 
 
-def test_a_list_item_with_few_fields_may_match() -> None:
-    """A field that a list item lacks may match; the build read by id decides."""
-    assert BuildFilter("p", branch="main").may_match(build(1))
-    assert not BuildFilter("p", branch="main").matches(build(1))
+def test_the_build_decides_whether_it_ended_before_the_start() -> None:
+    """If a row has no times, those of the build that is read by id decide."""
+    state = Cursor(started_at=START.timestamp())
+    assert state.ended_before_start(timed("a", -50, -5))
+    assert not state.ended_before_start(timed("a", -50, 5))
+    assert not state.ended_before_start(build(1))
+    assert not Cursor().ended_before_start(timed("a", -50, -5))
+
+
+def test_a_build_that_was_seen_live_is_reported() -> None:
+    """A build that was seen live is reported, even if its status changed long after its end."""
+    state = Cursor(started_at=START.timestamp()).with_tracked([timed("a", -50)], ALL_ENDS)
+    assert not state.ended_before_start(timed("a", -50, -5))
+    row = replace(timed("b", -50, -5), created_at=None, finished_at=None)
+    state = state.with_tracked([row], ALL_ENDS)
+    assert state.tracked == {"a", "b"}
+    assert state.ended_before_start(timed("b", -50, -5))
+
+
+def test_a_deleted_build() -> None:
+    """A build of which only the id is known can be handled, below and above others."""
+    known = timed("b", 1, 2)
+    state = Cursor(tracked=frozenset({"a", "c"})).with_handled(Position(None, "c"))
+    state = handled(state, known).with_handled(Position(None, "a"))
+    assert (state.tracked, set(state.handled)) == (frozenset(), {"a", "b", "c"})
+    assert state.unhandled_ends([known, timed("c", 3, 4)], ALL_ENDS) == []
+
+
+def test_a_row_with_few_fields_may_match() -> None:
+    """A field that a list row lacks may match; the build read by id decides."""
+    watched = Watched(BuildFilter("p", branch="main"))
+    assert watched.may_match(build(1))
+    assert not watched.may_match(build(1, branch="dev"))
+    assert watched.may_match(build(1, branch="refs/heads/main"))
+    state = Cursor().with_tracked([build(1), build(2, branch="dev")], watched)
+    assert state.tracked == {build(1).id}
 
 
 def test_a_requested_unknown_status_is_an_end() -> None:
     """A status that the provider does not know counts as an end for a watcher that names it."""
-    assert BuildFilter(statuses=("cancelled",)).selects(build(1, "cancelled"))
+    assert Watched(BuildFilter(), ("cancelled",)).has_ended(build(1, "cancelled"))
     assert not ALL_ENDS.has_ended(build(1, "cancelled"))
 
 
 def test_saved_cursor_is_bounded() -> None:
     """A cursor with the maximum number of ids fits into Airflow's state store."""
-    number, state = 0, Cursor()
-    for number in range(2000):
-        state = state.with_handled(f"{number:024}")
-    live = [replace(build(0, "running"), id=f"{number + n:024}") for n in range(1, 3000)]
-    stored = json.dumps(state.with_tracked(live, ALL_ENDS).next_version().to_json())
-    assert len(stored) < 65_535
+    past = [
+        Build(f"{number:024}", Status("complete"), created_at=at(number + 0.123))
+        for number in range(2000)
+    ]
+    live = [Build(f"{number:024}", Status("running")) for number in range(2000, 5000)]
+    ended = [Build(f"{number:024}", Status("failed")) for number in range(4500, 9000)]
+    for state in (handled(Cursor(), *past), Cursor.start([*past, *live], ALL_ENDS, 1.5)):
+        saved = state.with_tracked([*live, *ended], ALL_ENDS).next_version()
+        stored = json.dumps(saved.to_json())
+        assert len(stored) < 65_535
+        assert Cursor.from_json(json.loads(stored)) == saved
+        assert len(saved.tracked) == cursor.MAX_TRACKED
+        assert len(state.handled) == cursor.MAX_HANDLED
+
+
+def test_all_builds_at_the_start_are_handled() -> None:
+    """Ended builds over the limit are handled as well when a watcher starts."""
+    past = [timed(f"b{number:05}", number, number + 1) for number in range(1000)]
+    state = Cursor.start(past, ALL_ENDS, None)
+    assert state.unhandled_ends(past, ALL_ENDS) == []
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda one: st.lists(one, max_size=3)))
 def test_any_stored_value_is_a_cursor_or_none(value: Any) -> None:
     """Any other stored value is not a cursor and raises no error."""
     assert Cursor.from_json(value) is None
-    for key in ("watermark", "handled", "tracked", "version"):
-        Cursor.from_json({"watermark": "", "handled": [], "tracked": []} | {key: value})
+    stored = {"watermark": "", "handled": [], "tracked": []}
+    for key in (*stored, "never_live", "version", "created_at", "started_at"):
+        Cursor.from_json(stored | {key: value})
+    Cursor.from_json(stored | {"handled": {"a": value}})
 
 
-@pytest.mark.parametrize(
-    ("known", "limit", "page", "enough"),
-    [
-        (7, 100, [9, 8], False),
-        (7, 100, [8, 7], True),
-        (7, 2, [9, 8], True),
-        (7, 100, [], True),
-    ],
-    ids=["continues", "known-build", "limit", "empty"],
-)
-def test_newest_builds(known: int, limit: int, page: list[int], *, enough: bool) -> None:
-    """A list is read down to the known build or to the limit; a repeated build counts once."""
-    newest = NewestBuilds(build(known).id, limit)
-    assert newest.add_page([build(number) for number in page]) is enough
-    newest.add_page([build(number) for number in page])
-    assert [one.id for one in newest.builds] == [build(number).id for number in page]
+def test_a_cursor_of_an_earlier_version() -> None:
+    """A stored cursor without times is continued."""
+    stored = {"watermark": "b00001", "handled": ["b00003"], "tracked": ["b00000"], "version": 4}
+    state = Cursor.from_json(stored)
+    assert state is not None
+    assert (state.watermark, state.version) == (Position(None, "b00001"), 4)
+    listed = [timed(f"b{number:05}", number, number + 1) for number in range(5)]
+    assert ids(state.unhandled_ends(listed, ALL_ENDS)) == ["b00000", "b00002", "b00004"]
+    many = [timed(f"b{number:05}", number, number + 1) for number in range(5, 1000)]
+    state = handled(state, *listed, *many)
+    assert state.unhandled_ends([*listed, *many], ALL_ENDS) == []
 
 
 @pytest.mark.parametrize(
@@ -233,12 +225,17 @@ def test_state_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("watermark", "handled", "tracked", "newest"),
-    [("b1", [], [], "b1"), ("b1", ["b5", "b3"], ["b4"], "b5"), ("b1", ["b2"], ["b7"], "b7")],
+    ("state", "since"),
+    [
+        (Cursor(), ALL),
+        (Cursor(started_at=1000.0), Since(1000 - LOOK_BACK)),
+        (Cursor(Position(None, "b1"), tracked=frozenset({"b7"})), Since(build_id="b1")),
+        (Cursor(Position(500.0, "b1")), Since(500 - LOOK_BACK, "b1")),
+        (Cursor(Position(1.0, "b1"), {"b3": 600.0, "b4": 550.0}), Since(600 - LOOK_BACK, "b3")),
+        (Cursor(Position(1.0, "b1"), {"b3": 600.0, "b5": None}), Since(build_id="b5")),
+    ],
+    ids=["empty", "started", "old-watermark", "watermark", "handled", "unknown-time"],
 )
-def test_newest_known_build(
-    watermark: str, handled: list[str], tracked: list[str], newest: str
-) -> None:
-    """A poll starts where the last one ended, whatever happened to the builds since."""
-    stored = Cursor(watermark, frozenset(handled), frozenset(tracked))
-    assert stored.newest_id == newest
+def test_what_a_continued_watcher_reads(state: Cursor, since: Since) -> None:
+    """A watcher that continues reads the lists since the newest build that it has handled."""
+    assert state.since == since

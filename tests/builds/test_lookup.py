@@ -13,7 +13,6 @@ from airflow_provider_buildpixel.builds.lookup import (
     looks_like_id,
     parse_selector,
 )
-from airflow_provider_buildpixel.builds.request import may_be_same_branch, same_branch
 from airflow_provider_buildpixel.exceptions import InvalidRequest, NotFound
 
 ID = "0123456789abcdefABCDEF-_"
@@ -140,21 +139,6 @@ def test_an_invalid_selector() -> None:
     """A selector that is invalid JSON is an error."""
     with pytest.raises(InvalidRequest, match="not a JSON object"):
         parse_selector("{'platform': 'Win64'}")
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "is_same", "may_be_same"),
-    [
-        ("main", "main", True, True),
-        ("refs/heads/main", "main", True, True),
-        ("main", "next", False, False),
-        ("//depot/Main", "main", False, True),
-        ("feature/main", "main", False, True),
-    ],
-)
-def test_branches(one: str, other: str, *, is_same: bool, may_be_same: bool) -> None:
-    """A branch may be a Git reference; names with a common last component may be one branch."""
-    assert (same_branch(one, other), may_be_same_branch(other, one)) == (is_same, may_be_same)
 
 
 @pytest.mark.parametrize(("given", "text"), [(" MyGame ", "MyGame"), (12, "12")])

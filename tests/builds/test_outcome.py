@@ -12,9 +12,7 @@ from airflow_provider_buildpixel.api.text import duration_text
 from airflow_provider_buildpixel.builds.outcome import (
     Outcome,
     failure_error,
-    newer_build,
     outcome_of,
-    same_kind,
     superseded_error,
 )
 
@@ -82,15 +80,6 @@ def test_superseded_error() -> None:
     assert "'follow'" in str(superseded_error(build(), None))
 
 
-def test_the_newer_build_is_the_next_of_the_kind() -> None:
-    """A build was superseded by the next one of its kind, not by the newest."""
-    others = [build("b0"), build("b4"), build("b3"), build("b2", branch="other")]
-    found = newer_build(build("b1"), others)
-    assert found is not None
-    assert found.id == "b3"
-    assert newer_build(build("b4"), others) is None
-
-
 def test_phase_of_lines_in_either_order() -> None:
     """The phase of a failed build is the last by time, whatever the order of its lines."""
     log = [
@@ -99,24 +88,6 @@ def test_phase_of_lines_in_either_order() -> None:
     ]
     assert failure_error(build(raw={"logs": log})).phase == "cook"
     assert failure_error(build(raw={"logs": log[::-1]})).phase == "cook"
-
-
-@pytest.mark.parametrize(
-    ("fields", "same"),
-    [
-        ({}, True),
-        ({"branch": None}, True),
-        ({"branch": "refs/heads/main"}, True),
-        ({"branch": "other"}, False),
-        ({"platform": "Linux"}, False),
-        ({"build_type": "Test"}, False),
-        ({"project_id": "q"}, False),
-        ({"build_setting_id": "other"}, True),
-    ],
-)
-def test_same_kind(fields: dict[str, Any], *, same: bool) -> None:
-    """Builds of the same project, branch, platform and build type supersede each other."""
-    assert same_kind(build(), build(**fields)) is same
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,21 @@ def test_sensor_without_a_worker(run: Start, shared_sandbox: Sandbox) -> None:
     assert sensing.event_count("running") == 2  # once each, for the end
 
 
+def test_tasks_that_wait_for_the_same_build(run: Start, shared_sandbox: Sandbox) -> None:
+    """Two tasks that have waited for the same build do not cancel each other's builds."""
+    shared_sandbox.plan(outcome="hangs", queue=0.0)
+    live = shared_sandbox.push(_win64(shared_sandbox))
+    shared_sandbox.plan(times=2, queue=0.0, run=9.0)
+    waiting = run("waits_for_a_live_build")
+    waiting.wait_for("build", "deferred")
+    shared_sandbox.set_status(live, "complete")
+    assert waiting.end() == "success"
+    builds = [waiting.xcom("build", index=index) for index in range(2)]
+    assert {fact["status"] for fact in builds} == {"complete"}
+    assert len({fact["build_id"] for fact in builds}) == 2
+    assert not any("without a lock" in waiting.log("build", index=index) for index in range(2))
+
+
 def test_killed_triggerer(run: Start, shared_sandbox: Sandbox, airflow: Airflow) -> None:
     """A triggerer killed during a wait loses nothing: the next one continues the wait."""
     shared_sandbox.plan(outcome="hangs", queue=0.0)

@@ -24,9 +24,9 @@ from airflow_provider_buildpixel.asset_events import cursor, webhook
 from airflow_provider_buildpixel.builds.logs import MAX_MESSAGE, LogLine, LogTail
 from airflow_provider_buildpixel.builds.lookup import find_project, find_setting, parse_selector
 from airflow_provider_buildpixel.builds.outcome import outcome_of
-from airflow_provider_buildpixel.builds.record import DispatchRecord, Snapshot
-from airflow_provider_buildpixel.builds.request import BuildRequest
-from airflow_provider_buildpixel.builds.search import BuildQuery
+from airflow_provider_buildpixel.builds.record import DispatchRecord, builds_of_requests
+from airflow_provider_buildpixel.builds.request import BuildFilter
+from airflow_provider_buildpixel.builds.request_window import RequestWindow
 from airflow_provider_buildpixel.channel import events
 from airflow_provider_buildpixel.channel.socketio_options import BoundedPacket, ConnectResult
 from airflow_provider_buildpixel.downloads import http_range
@@ -136,11 +136,14 @@ def _use_build(build: Build, wall: float) -> None:
     tracker.on_read(build, 1.0)
     tracker.next_action(2.0)
     outcome_of(build, "follow")
-    BuildRequest("p", "s", changelist="1").matches(build, _setting())
-    Snapshot(taken_at=NOW).precedes(build)
+    wanted = BuildFilter("p", _setting().id, branch="main", commit="abc", changelist="1")
+    for loosely in (False, True):
+        wanted.compare(build, loosely=loosely)
+    window = RequestWindow.of_request(NOW, 60.0, 2.0, [build])
+    builds_of_requests([build], DispatchRecord(wanted, window=window), {})
     webhook.rejection(build, datetime.now(UTC))
     webhook.reports_build(build.raw, build)
-    cursor.Cursor().with_tracked([build], cursor.BuildFilter("p")).to_json()
+    cursor.Cursor().with_tracked([build], cursor.Watched(BuildFilter("p"))).to_json()
     path = Path("/there") / f"{build.id}.tar.gz"
     assert path.parent == Path("/there")
     assert ".." not in path.parts
@@ -269,13 +272,13 @@ def stored_json(data: bytes) -> None:
         DispatchRecord.from_json,
         cursor.Cursor.from_json,
         PartialDownload.from_json,
-        BuildRequest.from_json,
+        BuildFilter.from_json,
     ):
         result: Any = read(value)
         if result is not None:
             assert read(json.loads(json.dumps(result.to_json()))) == result
     with suppress(BuildPixelError):
-        assert BuildQuery.from_json(value).title
+        assert BuildFilter.of_query(value).title
     with suppress(BuildPixelError):
         parse_selector(value)
 

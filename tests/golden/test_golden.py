@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_buildpixel.asset_events.cursor import Cursor
+from airflow_provider_buildpixel.asset_events.cursor import Cursor, Position
 from airflow_provider_buildpixel.asset_events.webhook import reports_build
 from airflow_provider_buildpixel.builds.record import DispatchRecord
-from airflow_provider_buildpixel.builds.request import BuildRequest
-from airflow_provider_buildpixel.builds.search import BuildQuery
+from airflow_provider_buildpixel.builds.request import BuildFilter
+from airflow_provider_buildpixel.builds.request_window import RequestWindow
+from airflow_provider_buildpixel.builds.task_try import TryOfTask
 from airflow_provider_buildpixel.downloads.artifacts import PartialDownload
 from airflow_provider_buildpixel.tasks.deadlines import WaitProgress
 
@@ -67,28 +68,45 @@ def test_wait_progress() -> None:
     )
 
 
-def test_dispatch_records() -> None:
-    """The record of a dispatch is restored, with and without the response."""
-    request = BuildRequest("project-1", "setting-1", "main", "0a1b2c3d", "41234")
-    newest = "mfx3v9q1-build-000000000"
-    assert DispatchRecord.from_json(_read("0.1/dispatch-record")) == DispatchRecord(
-        request,
+RECORDS = {
+    "dispatch-record": DispatchRecord(
+        BuildFilter("project-1", "setting-1", "Win64", "Shipping", "main", "0a1b2c3d", "41234"),
         BUILD,
-        1770000000.5,
+        RequestWindow(
+            1770000000.5, 1770000060.5, tolerance=2.0, known_ids=("mfx3v9q1-build-000000000",)
+        ),
         1770000001.5,
-        newest,
-        task_finished=True,
-        clear_count=2,
         token="api_token:t1",
-    )
-    unanswered = DispatchRecord(BuildRequest("project-1", "setting-1"), None, 1770000000.5)
-    assert DispatchRecord.from_json(_read("0.1/dispatch-record-unanswered")) == unanswered
+        has_succeeded=True,
+        stored_by=TryOfTask(1, 2, 2, 1),
+    ),
+    "dispatch-record-unanswered": DispatchRecord(
+        BuildFilter("project-1", "setting-1"),
+        window=RequestWindow(1770000000.5, 1770000060.5, may_run_later=True),
+        user="user:u1",
+        is_reported=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_dispatch_records(name: str) -> None:
+    """The record of a dispatch is restored, with and without the response."""
+    assert DispatchRecord.from_json(_read(f"0.1/{name}")) == RECORDS[name]
+
+
+CURSOR = Cursor(
+    Position(1770000000.5, "a" * 24),
+    {"b" * 24: 1770000001.5, "c" * 24: None},
+    frozenset({"d" * 24}),
+    1770000000.0,
+    7,
+)
 
 
 def test_cursor() -> None:
     """The cursor of a watcher is restored."""
-    handled, tracked = frozenset({"b" * 24, "c" * 24}), frozenset({"d" * 24})
-    assert Cursor.from_json(_read("0.1/cursor")) == Cursor("a" * 24, handled, tracked, 7)
+    assert Cursor.from_json(_read("0.1/cursor")) == CURSOR
 
 
 def test_partial_download() -> None:
@@ -100,7 +118,8 @@ def test_partial_download() -> None:
 def test_build_query() -> None:
     """The query for a build is restored."""
     stored = _read("0.1/trigger-search")["kwargs"]["query"]
-    assert BuildQuery.from_json(stored) == BuildQuery("project-1", "setting-1", "main", "0a1b2c3d")
+    expected = BuildFilter("project-1", "setting-1", branch="main", commit="0a1b2c3d")
+    assert BuildFilter.of_query(stored) == expected
 
 
 def test_facts() -> None:

@@ -1,39 +1,39 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from airflow_provider_buildpixel.api.model import Build, Status
-from airflow_provider_buildpixel.page.history import (
-    MAX_PAGES,
-    MAX_SHOWN,
-    RecentBuilds,
-    chart,
-    tone,
-)
+from airflow_provider_buildpixel.builds.list_order import ALL, Since
+from airflow_provider_buildpixel.page.history import MAX_SHOWN, chart, newest, since_shown, tone
 
 
 def _build(number: int, status: str = "complete", seconds: float | None = 60.0) -> Build:
     return Build(f"build-{number:03}", Status(status), duration_seconds=seconds)
 
 
-def test_a_list_that_starts_with_the_newest() -> None:
-    """One page is enough if it shows that the list starts with the newest builds."""
-    newest = RecentBuilds()
-    assert newest.add_page([_build(n) for n in reversed(range(100, 130))])
-    assert [build.id for build in newest.builds] == [f"build-{n:03}" for n in range(110, 130)]
+def test_what_the_chart_needs() -> None:
+    """All builds are needed, until enough are known; then those that are newer."""
+    builds = {build.id: build for build in map(_build, range(30))}
+    few = dict(list(builds.items())[: MAX_SHOWN - 1])
+    assert since_shown({}) == since_shown(few) == ALL
+    assert since_shown(builds) == Since(None, "build-010")
+    assert [build.id for build in newest(builds)] == [f"build-{n:03}" for n in range(10, 30)]
+    assert newest(few) == tuple(few.values())
 
 
-def test_a_list_that_starts_with_the_oldest() -> None:
-    """Further pages are read if the newest builds come last, up to a limit."""
-    newest = RecentBuilds()
-    enough = [newest.add_page([_build(10 * n), _build(10 * n + 1)]) for n in range(MAX_PAGES)]
-    assert enough == [False] * (MAX_PAGES - 1) + [True]
-    assert newest.builds[-1].id == "build-041"
-
-
-def test_a_short_list() -> None:
-    """A page with few builds is not assumed to be the only one."""
-    assert not RecentBuilds().add_page([_build(3), _build(2)])
+def test_builds_of_one_second() -> None:
+    """Builds are in the order of their creation, which their ids need not have."""
+    start = datetime(2026, 5, 10, 12, tzinfo=UTC)
+    builds = [
+        replace(_build(9 - n), created_at=start + timedelta(milliseconds=n)) for n in range(10)
+    ]
+    known = {build.id: build for build in builds}
+    assert [build.id for build in newest(known)] == [f"build-{9 - n:03}" for n in range(10)]
+    bars = chart(reversed(builds), builds[3])["bars"]
+    assert [bar["id"] for bar in bars] == [build.id for build in builds]
 
 
 @pytest.mark.parametrize(

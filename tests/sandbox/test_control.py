@@ -59,6 +59,15 @@ def test_full_scenario(
     assert view("state")["builds"] == 2
 
 
+def test_setup(sandbox: Sandbox, command: Callable[..., Any], view: Callable[[str], Any]) -> None:
+    """Another process can add ended builds and edit a build setting."""
+    setting = view("settings")["MyGame"][0]["id"]
+    added = command("add_builds", setting_id=setting, count=3, branch="x")
+    assert [build["id"] for build in view("builds")] == added == sandbox.world.build_ids
+    command("update_setting", setting_id=setting, branch="next")
+    assert view("settings")["MyGame"][0]["branch"] == "next"
+
+
 def test_faults_by_number(api: Any, command: Callable[..., Any]) -> None:
     """Another process can order faults, and remove one or all of them."""
     first = command("fault", name="500", route="GET /projects")
@@ -129,6 +138,15 @@ def test_only_json(api: Any) -> None:
     response = api("POST", "/_sandbox/heal", data="{}", headers={"Content-Type": "text/plain"})
     assert response.status_code == 415
     assert api("GET", "/_sandbox/nothing").status_code == 404
+
+
+def test_list_page(sandbox: Sandbox, api: Any) -> None:
+    """The page of all builds has the newest first."""
+    setting = sandbox.settings("MyGame")[0]["id"]
+    newest = sandbox.push(setting)
+    ids = [*sandbox.add_builds(setting, 2), newest]
+    page = api("GET", "/dashboard").text
+    assert sorted(ids, key=page.index) == ids[::-1]
 
 
 def test_build_page(sandbox: Sandbox, api: Any) -> None:

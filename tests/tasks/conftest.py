@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_buildpixel.builds import dispatch, dispatch_loop
+from airflow_provider_buildpixel.builds import dispatch
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
 
 if TYPE_CHECKING:
@@ -32,5 +32,4 @@ def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def short_search_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search for builds with a tenth of the usual pauses: for 3 seconds instead of 30."""
     pauses = tuple(pause / 10 for pause in dispatch.SEARCH_PAUSES)
-    for module in (dispatch, dispatch_loop):
-        monkeypatch.setattr(module, "SEARCH_PAUSES", pauses)
+    monkeypatch.setattr(dispatch, "SEARCH_PAUSES", pauses)

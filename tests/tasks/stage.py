@@ -60,13 +60,27 @@ class Store:
         """Delete a value."""
         self.values.pop(key, None)
 
+    def edit(self, key: str, **changes: Any) -> None:
+        """Change fields of a value, without counting it as a write of the task."""
+        self.values[key] = json.dumps({**self.get(key), **changes})
+
     def set(self, key: str, value: Any) -> None:
-        """Store a value."""
+        """Store a value; like Airflow, accept nothing that JSON would change."""
         self.values[key] = json.dumps(value)
+        assert _is_json(value), value
         if self.dies_at is not None:
             self.dies_at -= 1
             if self.dies_at == 0:
                 raise Killed
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether a value consists of the types that JSON has."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or type(value) in {str, int, float, bool}
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.rest import paging, validation
+from airflow_provider_buildpixel.sandbox.rest.build_order import ordered_builds
 from airflow_provider_buildpixel.sandbox.rest.messages import ApiResponse
 from airflow_provider_buildpixel.sandbox.rest.settings import setting_for
 from airflow_provider_buildpixel.sandbox.world.errors import ApiError, invalid, not_found
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.world.model import StoredBuild, StoredProject
     from airflow_provider_buildpixel.sandbox.world.world import World
 
-LIVE = frozenset({"pending", "running"})
+# The first row of the list under some variants, and the key of its position.
+UNREADABLE_ROWS: dict[str, Any] = {
+    "no-status": {"id": "0" * 23 + "1", "status": None},
+    "no-id": {"status": "running"},
+    "null": None,
+}
+UNREADABLE_KEY = ""
+
 FILTERS = {
     "projectId": lambda build: build.project.id,
     "buildSettingId": lambda build: build.setting["id"],
@@ -45,9 +53,20 @@ def trigger(world: World, request: ApiRequest) -> ApiResponse:
 
 def list_builds(world: World, request: ApiRequest) -> ApiResponse:
     """List the builds of the organization that match the filters."""
-    builds = _matching_builds(world, request)
-    items = ((b.id, build_item(world.variants, b, request.at)) for b in builds)
-    return ApiResponse(200, paging.page(world.variants, request, items))
+    current = replace(request, at=request.at - world.variants.list_lag)
+
+    def rows(start: str | None) -> Iterator[tuple[str, StoredBuild | None]]:
+        if world.variants.list_rows != "good" and start is None:
+            yield UNREADABLE_KEY, None
+        start = None if start == UNREADABLE_KEY else start
+        yield from _matching_builds(world, current, start)
+
+    def item(build: StoredBuild | None) -> Any:
+        if build is None:
+            return UNREADABLE_ROWS[world.variants.list_rows]
+        return build_item(world.variants, build, current.at)
+
+    return ApiResponse(200, paging.page(world.variants, request, rows, item))
 
 
 def get_build(world: World, request: ApiRequest) -> ApiResponse:
@@ -63,11 +82,12 @@ def _build(world: World, request: ApiRequest) -> StoredBuild:
     return build
 
 
-def _matching_builds(world: World, request: ApiRequest) -> Iterator[StoredBuild]:
+def _matching_builds(
+    world: World, request: ApiRequest, start: str | None
+) -> Iterator[tuple[str, StoredBuild]]:
     filters = {name: request.query[name] for name in FILTERS if name in request.query}
     status = request.query.get("status")
-    for build_id in _ordered(world, paging.cursor_key(request), request.at):
-        build = world.builds[build_id]
+    for key, build in ordered_builds(world, start, request.at):
         if (
             build.project.organization is not request.token.organization
             or build.created_at > request.at
@@ -76,36 +96,27 @@ def _matching_builds(world: World, request: ApiRequest) -> Iterator[StoredBuild]
         if status is not None and build.status_at(request.at) != status:
             continue
         if all(FILTERS[name](build) == value for name, value in filters.items()):
-            yield build
-
-
-def _ordered(world: World, start: str | None, at: float) -> Iterator[str]:
-    match world.variants.builds_order:
-        case "ended-first":
-            position = {build_id: number for number, build_id in enumerate(world.build_ids)}
-            live = {one for one in position if world.builds[one].status_at(at) in LIVE}
-            return paging.by_rank(world.build_ids, start, lambda one: (one in live, -position[one]))
-        case "oldest":
-            return paging.ascending(world.build_ids, start)
-        case "random":
-            return paging.by_rank(world.build_ids, start, _rank)
-        case _:
-            return paging.descending(world.build_ids, start)
-
-
-def _rank(build_id: str) -> str:
-    return hashlib.sha1(build_id.encode(), usedforsecurity=False).hexdigest()
+            yield key, build
 
 
 def _overrides(world: World, project: StoredProject, body: Mapping[str, Any]) -> dict[str, Any]:
     if project.source_control == "github":
         rules = {"branch": validation.text, "commit": validation.commit}
     else:
-        rules = {"changelist": validation.number, "branch": validation.stream}
+        rules = {"changelist": _changelist_rule(world), "branch": validation.stream}
     unsupported = sorted({"branch", "commit", "changelist"} & set(body) - set(rules))
     if unsupported:
         raise invalid(f"A {project.source_control} project takes no {' or '.join(unsupported)}.")
-    return validation.validate_body(world.variants, body, {}, rules)
+    overrides = validation.validate_body(world.variants, body, {}, rules)
+    if "changelist" in overrides:
+        overrides["changelist"] = int(overrides["changelist"])
+    return overrides
+
+
+def _changelist_rule(world: World) -> validation.Rule:
+    if world.variants.changelist_body == "text":
+        return validation.changelist_text
+    return lambda value: validation.changelist_text(value) or validation.number(value)
 
 
 def _check_can_build(world: World, project: StoredProject) -> None:

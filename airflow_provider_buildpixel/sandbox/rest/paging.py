@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_buildpixel.sandbox.world.errors import invalid
 
@@ -16,32 +16,47 @@ if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest
     from airflow_provider_buildpixel.sandbox.variants import Variants
 
+Row = TypeVar("Row")
+
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 
-# A prefix of the encoded key, so that no other base64 text is a valid cursor.
+# A prefix of the encoded text, so that no other base64 text is a valid cursor.
 _PREFIX = b"cursor:"
 
 
 def page(
-    variants: Variants, request: ApiRequest, items: Iterable[tuple[str, dict[str, Any]]]
+    variants: Variants,
+    request: ApiRequest,
+    rows: Callable[[str | None], Iterable[tuple[str, Row]]],
+    item: Callable[[Row], Any],
 ) -> dict[str, Any]:
-    """Return one page of items.
+    """Return one page of a list.
 
-    :param items: the items after the cursor, each with its key.
+    :param rows: returns the rows after a key, or all of them for None, each with its key.
+    :param item: converts a row to the item that is sent.
     """
-    limit = _limit(request)
-    shown = list(islice(items, limit + 1))
+    limit, cursor = _limit(request), _cursor_text(request)
+    by_offset = variants.cursor == "offset"
+    skipped = _offset(cursor) if by_offset else 0
+    following = islice(rows(None), skipped, None) if by_offset else rows(cursor)
+    shown = list(islice(following, limit + 1))
     more = len(shown) > limit or (variants.last_page == "empty" and len(shown) == limit)
     shown = shown[:limit]
-    return {
-        "items": [item for _, item in shown],
-        "nextCursor": _cursor(shown[-1][0]) if more else None,
-    }
+    end = None
+    if more:
+        end = _cursor(str(skipped + limit) if by_offset else shown[-1][0])
+    return {"items": [item(row) for _, row in shown], "nextCursor": end}
 
 
-def cursor_key(request: ApiRequest) -> str | None:
-    """Return the key in the cursor of a request, None for the first page."""
+def ascending(keys: Sequence[str], start: str | None) -> Iterator[str]:
+    """Yield the sorted keys after one of them."""
+    first = 0 if start is None else bisect_right(keys, start)
+    return (keys[n] for n in range(first, len(keys)))
+
+
+def _cursor_text(request: ApiRequest) -> str | None:
+    """Return the text in the cursor of a request, None for the first page."""
     cursor = request.query.get("cursor")
     if not cursor:
         return None
@@ -55,23 +70,12 @@ def cursor_key(request: ApiRequest) -> str | None:
     return text[len(_PREFIX) :].decode("utf-8", "replace")
 
 
-def ascending(keys: Sequence[str], start: str | None) -> Iterator[str]:
-    """Yield the sorted keys after one of them."""
-    first = 0 if start is None else bisect_right(keys, start)
-    return (keys[n] for n in range(first, len(keys)))
-
-
-def descending(keys: Sequence[str], start: str | None) -> Iterator[str]:
-    """Yield the sorted keys before one of them, in descending order."""
-    first = len(keys) if start is None else bisect_left(keys, start)
-    return (keys[n] for n in range(first - 1, -1, -1))
-
-
-def by_rank(keys: Sequence[str], start: str | None, rank: Callable[[str], object]) -> Iterator[str]:
-    """Yield the keys after one of them, ordered by rank."""
-    ordered = sorted(keys, key=rank)  # type: ignore[arg-type]
-    first = 0 if start is None or start not in ordered else ordered.index(start) + 1
-    return iter(ordered[first:])
+def _offset(text: str | None) -> int:
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit():
+        raise invalid("This cursor is not one of ours.")
+    return int(text)
 
 
 def _limit(request: ApiRequest) -> int:
@@ -81,5 +85,5 @@ def _limit(request: ApiRequest) -> int:
     return int(text)
 
 
-def _cursor(key: str) -> str:
-    return base64.urlsafe_b64encode(_PREFIX + key.encode()).decode().rstrip("=")
+def _cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(_PREFIX + text.encode()).decode().rstrip("=")

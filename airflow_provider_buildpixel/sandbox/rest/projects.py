@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.rest import paging, validation
@@ -11,6 +12,8 @@ from airflow_provider_buildpixel.sandbox.world.model import StoredProject
 from airflow_provider_buildpixel.sandbox.world.payloads import project_detail, project_item
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest
     from airflow_provider_buildpixel.sandbox.world.model import Organization
     from airflow_provider_buildpixel.sandbox.world.world import World
@@ -23,15 +26,18 @@ def list_projects(world: World, request: ApiRequest) -> ApiResponse:
     source = request.query.get("sourceControl")
     if source is not None and source not in SOURCES:
         raise invalid(f"sourceControl is one of {', '.join(SOURCES)}.")
-    keys = [
+    keys = sorted(
         project.id
         for project in world.projects.values()
         if project.organization is request.token.organization
         and source in {None, project.source_control}
-    ]
-    following = paging.ascending(keys, paging.cursor_key(request))
-    items = ((k, project_item(world.variants, world.projects[k], request.at)) for k in following)
-    return ApiResponse(200, paging.page(world.variants, request, items))
+    )
+
+    def rows(start: str | None) -> Iterator[tuple[str, StoredProject]]:
+        return ((key, world.projects[key]) for key in paging.ascending(keys, start))
+
+    item = partial(project_item, world.variants, at=request.at)
+    return ApiResponse(200, paging.page(world.variants, request, rows, item))
 
 
 def get_project(world: World, request: ApiRequest) -> ApiResponse:

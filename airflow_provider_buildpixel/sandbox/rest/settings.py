@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.rest import paging, validation
@@ -10,6 +11,8 @@ from airflow_provider_buildpixel.sandbox.world.errors import invalid, not_found
 from airflow_provider_buildpixel.sandbox.world.payloads import setting_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_buildpixel.sandbox.rest.messages import ApiRequest
     from airflow_provider_buildpixel.sandbox.world.model import StoredProject
     from airflow_provider_buildpixel.sandbox.world.world import World
@@ -39,9 +42,13 @@ def list_settings(world: World, request: ApiRequest) -> ApiResponse:
         return ApiResponse(
             200, [setting_payload(world.variants, s) for s in project.settings.values()]
         )
-    keys = paging.ascending(sorted(project.settings), paging.cursor_key(request))
-    items = ((key, setting_payload(world.variants, project.settings[key])) for key in keys)
-    return ApiResponse(200, paging.page(world.variants, request, items))
+    keys = sorted(project.settings)
+
+    def rows(start: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        return ((key, project.settings[key]) for key in paging.ascending(keys, start))
+
+    item = partial(setting_payload, world.variants)
+    return ApiResponse(200, paging.page(world.variants, request, rows, item))
 
 
 def get_setting(world: World, request: ApiRequest) -> ApiResponse:

@@ -57,7 +57,8 @@ def nullable(rule: Rule) -> Rule:
     return lambda value: value is None or rule(value)
 
 
-commit = matching(r"[0-9a-fA-F]{7,40}")
+commit = matching(r"[0-9a-fA-F]{6,40}")
+changelist_text = matching(r"[1-9][0-9]{0,17}")
 stream = matching(r"//[^/\s]+(/[^/\s]+)+")
 http_url = matching(r"https?://\S+")
 

@@ -30,6 +30,8 @@ COMMANDS = frozenset(
     {
         "plan",
         "push",
+        "add_builds",
+        "update_setting",
         "set_status",
         "log",
         "fault",
@@ -163,7 +165,7 @@ class ControlRoutes:
 def _json_result(result: Any) -> Any:
     if isinstance(result, Fault):
         return {"number": result.number}
-    return result if isinstance(result, str | int | float | None) else {"ok": True}
+    return result if isinstance(result, str | int | float | list | None) else {"ok": True}
 
 
 def _error(status: int, message: str) -> web.Response:

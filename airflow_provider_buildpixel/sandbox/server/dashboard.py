@@ -37,8 +37,8 @@ class Dashboard:
     async def _index(self, _: web.Request) -> web.Response:
         with self._world.lock:
             self._world.now()
-            newest = list(self._world.builds.values())[: -_MAX_BUILDS - 1 : -1]
-            rows = "".join(_row(build) for build in newest)
+            newest = self._world.build_ids[: -_MAX_BUILDS - 1 : -1]
+            rows = "".join(_row(self._world.builds[build_id]) for build_id in newest)
         return _page("Builds", f"<table>{rows}</table>", live=True)
 
     async def _build(self, request: web.Request) -> web.Response:

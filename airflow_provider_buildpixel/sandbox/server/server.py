@@ -111,7 +111,11 @@ class Server:
 
 def _runner(world: World, app: web.Application) -> web.AppRunner:
     async def set_date(_: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Date"] = http_date(world.clock.now())
+        if world.variants.date_header == "sent":
+            response.headers["Date"] = http_date(world.clock.now())
+        else:
+            # aiohttp has added one before it calls this.
+            response.headers.popall("Date", None)
 
     app.on_response_prepare.append(set_date)
     return web.AppRunner(app, access_log=None, shutdown_timeout=0.2)

@@ -12,13 +12,14 @@ class Clock:
 
     :param speed: sandbox seconds per real second.
     :param start: the first instant; None for now.
+    :param skew: seconds by which it is ahead.
     """
 
-    def __init__(self, speed: float = 1.0, start: float | None = None) -> None:
+    def __init__(self, speed: float = 1.0, start: float | None = None, skew: float = 0.0) -> None:
         if speed <= 0:
             raise ValueError(f"speed must be positive, not {speed}")
         self.speed = speed
-        self._origin = time.time() if start is None else start
+        self._origin = (time.time() if start is None else start) + skew
         self._zero = time.monotonic()
 
     def now(self) -> float:

@@ -6,7 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_buildpixel.sandbox.world.model import TERMINAL, StoredBuild, StoredLogLine
+from airflow_provider_buildpixel.sandbox.world.model import (
+    LIVE,
+    TERMINAL,
+    StoredBuild,
+    StoredLogLine,
+)
 from airflow_provider_buildpixel.sandbox.world.scripted_log import (
     LogContext,
     level_of,
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_buildpixel.sandbox.world.model import StoredProject
+    from airflow_provider_buildpixel.sandbox.world.plans import Plan
     from airflow_provider_buildpixel.sandbox.world.scripted_log import ScriptedLine
     from airflow_provider_buildpixel.sandbox.world.world import World
 
@@ -38,15 +44,35 @@ class BuildSpec:
 def queue_build(world: World, spec: BuildSpec) -> StoredBuild:
     """Queue a build; it supersedes the live build with the same key."""
     with world.lock:
-        build = _new_build(world, spec, world.now())
-        world.builds[build.id] = build
-        world.build_ids.append(build.id)
-        spec.project.last_build = build
+        at, plan = world.now(), world.plans.take(spec.setting["id"])
+        build = _new_build(world, spec, world.new_id(at), plan, at)
+        world.add_build(build)
         _supersede(world, build)
         world.publish(BuildEvent(build, build.created_at, build.status))
         if build.plan.outcome != "stays_pending":
             due = build.created_at + build.plan.queue
             world.schedule.at(due, lambda at: _leave_queue(world, build, at))
+        return build
+
+
+def add_past_build(world: World, spec: BuildSpec, created_at: float, status: str) -> StoredBuild:
+    """Add a build that was created in the past and has ended, without a log and without events."""
+    if status in LIVE:
+        raise ValueError(f"a build that is {status} has not ended")
+    with world.lock:
+        build_id, plan = world.ids.make_past(created_at), world.plans.default
+        build = _new_build(world, spec, build_id, plan, created_at)
+        started_at = created_at + plan.queue
+        finished_at = min(started_at + plan.run, world.now())
+        build.follows_plan = False
+        build.finished_at = finished_at
+        if status != "superseded" and started_at < finished_at:
+            build.started_at = started_at
+            build.history.append((started_at, "running"))
+        build.history.append((finished_at, status))
+        if status == "complete":
+            build.artifact_bytes = plan.artifact_bytes
+        world.add_build(build)
         return build
 
 
@@ -83,18 +109,18 @@ def full_commit(given: str) -> str:
     return given + digest[len(given) :]
 
 
-def _new_build(world: World, spec: BuildSpec, at: float) -> StoredBuild:
+def _new_build(world: World, spec: BuildSpec, build_id: str, plan: Plan, at: float) -> StoredBuild:
     github = spec.project.source_control == "github"
     branch = spec.branch or spec.setting["branch"] or spec.setting["streamPath"]
     given = spec.commit
     commit = full_commit(given) if given else branch_head(spec.project, branch, at)
     changelist = spec.changelist or 41000 + len(world.builds)
-    plan = world.plans.take(spec.setting["id"])
     author = spec.triggered_by
     if author == "push":
         author = f"push:{commit if github else changelist}"
     return StoredBuild(
-        id=world.new_id(at),
+        id=build_id,
+        number=next(world.numbers),
         project=spec.project,
         setting=dict(spec.setting),
         branch=branch,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox.world.plans import Plan
 
+LIVE = frozenset({"pending", "running"})
 TERMINAL = frozenset({"complete", "failed", "superseded"})
 MAX_LOG_LINES = 1000
 
@@ -70,9 +71,13 @@ class StoredLogLine:
 
 @dataclass(eq=False, slots=True)
 class StoredBuild:
-    """A build, with the history of its status; `follows_plan` ends with a change by hand."""
+    """A build, with the history of its status; `follows_plan` ends with a change by hand.
+
+    :param number: greater than that of any build made before.
+    """
 
     id: str
+    number: int
     project: StoredProject
     setting: dict[str, Any]
     branch: str
@@ -95,6 +100,11 @@ class StoredBuild:
     def status(self) -> str:
         """Return the current status."""
         return self.history[-1][1]
+
+    @property
+    def age_key(self) -> tuple[float, int]:
+        """Return what builds are sorted by from the oldest to the newest."""
+        return self.created_at, self.number
 
     @property
     def is_live(self) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
 
 RECENT_LOG_LINES = 50
+MINIMAL_FIELDS = ("id", "name", "status")
 OPTIONAL_FIELDS = frozenset(
     {"commitMessage", "ueVersion", "lastBuildAt", "lastBuildStatus", "repoLink"}
 )
@@ -153,14 +154,21 @@ def _source_fields(variants: Variants, build: StoredBuild) -> dict[str, Any]:
     if build.changelist is None:
         given = variants.commit_echo == "given" and build.given_commit
         return {"branch": build.branch, "commit": given or build.commit}
-    stream = {"branch": None, "streamPath": build.branch}
-    if variants.stream_field == "branch":
-        stream = {"branch": build.branch}
-    elif variants.stream_field == "both":
-        stream = {"branch": build.branch, "streamPath": build.branch}
     as_text = variants.changelist_type == "str" or variants.changelist_field == "commit"
     number = str(build.changelist) if as_text else build.changelist
-    return {**stream, "commit": None, variants.changelist_field: number}
+    return {**_stream(variants, build), "commit": None, variants.changelist_field: number}
+
+
+def _stream(variants: Variants, build: StoredBuild) -> dict[str, Any]:
+    match variants.stream_field:
+        case "none":
+            return {"branch": None}
+        case "branch":
+            return {"branch": build.branch}
+        case "both":
+            return {"branch": build.branch, "streamPath": build.branch}
+        case _:
+            return {"branch": None, "streamPath": build.branch}
 
 
 def _end_fields(variants: Variants, build: StoredBuild, at: float) -> dict[str, Any]:
@@ -188,6 +196,8 @@ def _deploy_status(build: StoredBuild, at: float) -> str | None:
 def _list_item(variants: Variants, fields: dict[str, Any]) -> dict[str, Any]:
     if variants.list_items == "full":
         return fields
+    if variants.list_items == "minimal":
+        return {name: fields[name] for name in MINIMAL_FIELDS if name in fields}
     return {name: value for name, value in fields.items() if name not in OPTIONAL_FIELDS}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
+from bisect import insort
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_buildpixel.sandbox.artifacts.signing import UrlSigner
 from airflow_provider_buildpixel.sandbox.world.errors import ApiError, not_found
-from airflow_provider_buildpixel.sandbox.world.ids import LETTERS, PUNCTUATED, IdGenerator
+from airflow_provider_buildpixel.sandbox.world.ids import HEX, LETTERS, PUNCTUATED, IdGenerator
 from airflow_provider_buildpixel.sandbox.world.model import Token
 from airflow_provider_buildpixel.sandbox.world.plans import PlanQueue
 from airflow_provider_buildpixel.sandbox.world.schedule import Schedule
@@ -41,7 +43,7 @@ class BuildEvent:
 
 
 class World:
-    """All objects by id, in order of creation.
+    """All objects by id; `build_ids` are in order of creation.
 
     `token_refused` decides whether a fault makes a token invalid.
     """
@@ -63,12 +65,13 @@ class World:
         self.lock = threading.RLock()
         self.rng = random.Random(seed)  # noqa: S311  # for repeatable data, not for secrets
         self.signer = UrlSigner(self.rng.randbytes(16))
-        self.ids = IdGenerator(self.rng, LETTERS if variants.ids == "letters" else PUNCTUATED)
+        self.ids = _id_generator(self.rng, variants)
         self.organizations: dict[str, Organization] = {}
         self.tokens: dict[str, Token] = {}
         self.projects: dict[str, StoredProject] = {}
         self.builds: dict[str, StoredBuild] = {}
         self.build_ids: list[str] = []
+        self.numbers = count()
         self.latest: dict[tuple[str, str, str, str], StoredBuild] = {}
         self.running: set[str] = set()
         self.waiting: list[StoredBuild] = []
@@ -85,6 +88,14 @@ class World:
     def new_id(self, at: float | None = None) -> str:
         """Return a new id."""
         return self.ids.make(self.clock.now() if at is None else at)
+
+    def add_build(self, build: StoredBuild) -> None:
+        """Add a build, which may have been created before others."""
+        self.builds[build.id] = build
+        insort(self.build_ids, build.id, key=lambda build_id: self.builds[build_id].age_key)
+        last = build.project.last_build
+        if last is None or last.created_at <= build.created_at:
+            build.project.last_build = build
 
     def publish(self, event: BuildEvent) -> None:
         """Notify all listeners of an event."""
@@ -169,3 +180,11 @@ class World:
         if build is None or build.project.organization is not token.organization:
             raise not_found("build")
         return build
+
+
+def _id_generator(rng: random.Random, variants: Variants) -> IdGenerator:
+    per_second = variants.id_order == "same-second"
+    # Ids of MongoDB are hexadecimal.
+    letters = HEX if per_second else LETTERS
+    alphabet = letters if variants.ids == "letters" else PUNCTUATED
+    return IdGenerator(rng, alphabet, per_second=per_second)

@@ -275,6 +275,25 @@ async def test_list_over_several_pages(sandbox: Sandbox, client: ClientAdapter, 
     assert len(sandbox.requests) == 4
 
 
+@pytest.mark.parametrize("rows", ["no-status", "no-id", "null"])
+async def test_unreadable_rows_are_logged_once(
+    sandbox: Sandbox, settings: Settings, client_kind: str, rows: str, caplog: Any
+) -> None:
+    """A row that cannot be read is left out and logged once for each list and client."""
+    sandbox.world.variants = replace(sandbox.world.variants, list_rows=rows)
+    pushed = sandbox.push(sandbox.setting("MyGame", platform="Linux")["id"])
+    for number in (1, 2):
+        async with open_client(client_kind, settings) as client:
+            for status in (None, "pending", None):
+                builds = await client.list_items(endpoints.list_builds(status=status))
+                assert [build.id for build in builds] == [pushed]
+            await client.list_items(endpoints.list_projects())
+        assert (
+            caplog.text.count("GET /builds: 1 rows of BuildPixel's list cannot be read") == number
+        )
+        assert caplog.text.count("cannot be read") == number
+
+
 async def test_endless_list(sandbox: Sandbox, client: ClientAdapter) -> None:
     """A list whose cursor repeats raises an error."""
     sandbox.fault("endless-pages")

@@ -34,6 +34,11 @@ with DAG("many_short_builds", schedule=None, max_active_tasks=64):
 
     BuildPixelTriggerBuildOperator.partial(**BUILD, deferrable=True).expand(branch=branches())
 
+with DAG("waits_for_a_live_build", schedule=None):
+    BuildPixelTriggerBuildOperator.partial(**BUILD, on_in_flight="wait", deferrable=True).expand(
+        branch=["main", "refs/heads/main"]
+    )
+
 SENSE: dict[str, Any] = {"deferrable": True, "start_from_trigger": True, "poke_interval": 2}
 
 with DAG("started_in_the_triggerer", schedule=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,12 @@ def test_overrides(api: Any) -> None:
     assert re.fullmatch(r"0123abc[0-9a-f]{33}", build["commit"])
 
 
+def test_short_commit(api: Any) -> None:
+    """A trigger accepts a commit of six characters, as in the documentation."""
+    build = api.get(f"/builds/{api.trigger(commit='abc123').json()['buildId']}")
+    assert build["commit"].startswith("abc123")
+
+
 def test_perforce_override(api: Any) -> None:
     """A trigger of a Perforce build can set the changelist; the stream is the branch."""
     build = api.get(f"/builds/{api.trigger('Shooter', changelist=77).json()['buildId']}")
@@ -73,7 +80,8 @@ def test_perforce_override(api: Any) -> None:
         ("MyGame", {"branch": 3}),
         ("MyGame", {"changelist": 77}),
         ("Shooter", {"commit": "0123abc"}),
-        ("Shooter", {"changelist": "77"}),
+        ("Shooter", {"changelist": "head"}),
+        ("Shooter", {"changelist": "0"}),
         ("Shooter", {"changelist": 0}),
         ("Shooter", {"branch": "main"}),
     ],
@@ -120,7 +128,17 @@ def test_pages_with_new_builds(sandbox: Sandbox, api: Any, setting: str) -> None
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"cursor": "x"}, {"cursor": "ä"}]
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "x"},
+        {"cursor": "x"},
+        {"cursor": "ä"},
+        {"cursor": base64.b64encode(b"cursor:x").decode()},
+        {"cursor": base64.b64encode(b"cursor:7").decode()},
+        {"cursor": base64.b64encode(b'cursor:["", null, ""]').decode()},
+    ],
 )
 def test_invalid_page(api: Any, query: dict[str, Any]) -> None:
     """A limit out of range or an invalid cursor is rejected."""

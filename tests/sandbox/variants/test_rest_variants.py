@@ -98,37 +98,6 @@ def test_setup_refusal(start_variant: StartVariant, setup_refusal: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "last"),
-    list(product(Variants.points()["builds_order"], Variants.points()["last_page"])),
-)
-def test_order_and_last_page(start_variant: StartVariant, order: str, last: str) -> None:
-    """In every order, and with or without an empty last page, each build is listed once."""
-    sandbox, api = start_variant(builds_order=order, last_page=last)
-    ids = [push_build(sandbox) for _ in range(12)]
-    seen, pages, cursor = [], 0, None
-    while True:
-        page = api.get("/builds", limit=4, **({"cursor": cursor} if cursor else {}))
-        seen += [build["id"] for build in page["items"]]
-        pages, cursor = pages + 1, page["nextCursor"]
-        if cursor is None:
-            break
-    assert sorted(seen) == ids
-    assert pages == {"exact": 3, "empty": 4}[last]
-    assert (seen == ids, seen == ids[::-1]) == (order == "oldest", order == "newest")
-
-
-@each_value("list_items")
-def test_list_items(start_variant: StartVariant, list_items: str) -> None:
-    """Items of lists have all fields, or the required ones only."""
-    sandbox, api = start_variant(list_items=list_items)
-    build_id = push_build(sandbox)
-    item = api.get("/builds")["items"][0]
-    assert (item["id"], item["status"]) == (build_id, "pending")
-    assert ("commitMessage" in item) == (list_items == "full")
-    assert "commitMessage" in api.get(f"/builds/{build_id}")
-
-
-@pytest.mark.parametrize(
     ("field", "shape"),
     list(product(Variants.points()["log_field"], Variants.points()["log_shape"])),
 )
@@ -186,14 +155,33 @@ def test_changelist(start_variant: StartVariant, field: str, kind: str) -> None:
     assert found == ("77" if kind == "str" or field == "commit" else 77)
 
 
+@each_value("changelist_body")
+def test_changelist_body(start_variant: StartVariant, changelist_body: str) -> None:
+    """A trigger accepts a changelist as text, and as a number under one variant."""
+    _, api = start_variant(changelist_body=changelist_body)
+    as_text, as_number = (api.trigger("Shooter", changelist=one) for one in ("12345", 12345))
+    assert as_text.status_code == 202
+    assert api.get(f"/builds/{as_text.json()['buildId']}")["changelist"] == 12345
+    if changelist_body == "any":
+        assert as_number.status_code == 202
+        assert api.get(f"/builds/{as_number.json()['buildId']}")["changelist"] == 12345
+    else:
+        assert (as_number.status_code, as_number.json()["error"]) == (400, "validation_failed")
+
+
 @each_value("stream_field")
 def test_stream(start_variant: StartVariant, stream_field: str) -> None:
-    """A Perforce build has its stream as branch, as streamPath, or as both."""
+    """A Perforce build has its stream as branch, as streamPath, as both, or not."""
     sandbox, api = start_variant(stream_field=stream_field)
     build = api.get(f"/builds/{push_build(sandbox, 'Shooter')}")
     found = (build["branch"], build.get("streamPath"))
     stream = "//shooter/main"
-    expected = {"branch": (stream, None), "streamPath": (None, stream), "both": (stream, stream)}
+    expected = {
+        "branch": (stream, None),
+        "streamPath": (None, stream),
+        "both": (stream, stream),
+        "none": (None, None),
+    }
     assert found == expected[stream_field]
 
 
@@ -262,16 +250,6 @@ def test_extra_fields(start_variant: StartVariant, extra_fields: str) -> None:
     sandbox, api = start_variant(extra_fields=extra_fields)
     assert ("labels" in api.get(f"/builds/{push_build(sandbox)}")) == (extra_fields == "some")
     assert ("labels" in api.get("/auth/me")) == (extra_fields == "some")
-
-
-@each_value("ids")
-def test_ids(start_variant: StartVariant, ids: str) -> None:
-    """Ids sort by creation time with either alphabet."""
-    sandbox, _ = start_variant(ids=ids)
-    made = [push_build(sandbox) for _ in range(200)]
-    assert made == sorted(made)
-    assert {len(each) for each in made} == {24}
-    assert (set("".join(made)) & set("-_") != set()) == (ids == "punctuated")
 
 
 @each_value("markers")

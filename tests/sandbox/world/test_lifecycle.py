@@ -224,6 +224,11 @@ def test_clock() -> None:
         Clock(speed=0)
 
 
+def test_skewed_clock() -> None:
+    """A clock can be ahead."""
+    assert 130 <= Clock(start=100, skew=30).now() < 160
+
+
 @pytest.mark.parametrize("wrong", [{"role": "king"}])
 def test_unknown_role(sandbox: Sandbox, wrong: Any) -> None:
     """A token with a role that does not exist is not issued."""
