@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import accumulate, count, groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -246,14 +246,14 @@ class _ListReader:
         """Read the list of a status to its end.
 
         Rows move up while builds leave the list, so a list of several pages is read again until it
-        shows no further build.
+        shows no build that an earlier pass has not shown.
         """
+        seen: set[str] = set()
         for _ in range(MAX_PASSES):
-            known = len(self.builds)
-            pager = Pager(self._list_call(status))
+            known, pager = len(seen), Pager(self._list_call(status))
             while pager.call is not None:
-                self._take(pager, (yield pager.call))
-            if not pager.has_several_pages or len(self.builds) == known:
+                seen |= {build.id for build in self._take(pager, (yield pager.call))}
+            if not pager.has_several_pages or len(seen) == known:
                 return
 
     def read_ended(self, status: str) -> Steps[None]:
@@ -261,18 +261,18 @@ class _ListReader:
         call = self._list_call(status)
         filtered = {name for name, _ in call.query} | {"has ended"}
         rows: list[Build] = []
-        pager = Pager(call)
-        for pages in count(1):
-            rows += self._take(pager, (yield call))
-            if pager.call is None:
+        pager, pages = Pager(call), 0
+        while pager.call is not None:
+            rows += self._take(pager, (yield pager.call))
+            pages += 1
+            if _is_check_due(pages) and self._shows_needed(rows, filtered):
                 return
-            call = pager.call
-            if not _is_check_due(pages):
-                continue
-            since = self._needed(self.builds).in_list
-            is_proven = is_newest_first(rows) and since.is_after(rows[-1])
-            if is_proven and not self._order.unproven(rows, since, filtered):
-                return
+
+    def _shows_needed(self, rows: Sequence[Build], filtered: set[str]) -> bool:
+        """Return whether the first rows of a list have all builds that are needed."""
+        since = self._needed(self.builds).in_list
+        is_proven = is_newest_first(rows) and since.is_after(rows[-1])
+        return is_proven and not self._order.unproven(rows, since, filtered)
 
     def _take(self, pager: Pager[Build], page: Page[Build]) -> tuple[Build, ...]:
         self.builds |= {build.id: build for build in page.items}

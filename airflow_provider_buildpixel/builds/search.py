@@ -141,12 +141,10 @@ class NewestMatch:
         """Read a build whose row did not decide; keep it if it is live and still undecided."""
         self._undecided.pop(build_id, None)
         build = yield from read_build(build_id)
-        if build is None:
-            return Match.NO
-        match = yield from self._compare(build)
-        if match is Match.MAYBE and not build.status.terminal:
+        match = Match.NO if build is None else (yield from self._compare(build))
+        if build and match is Match.MAYBE and not build.status.terminal:
             self._undecided[build_id] = build
-        elif match is not Match.YES:
+        elif build and match is not Match.YES:
             self._rejected.add(build_id)
         return match
 
@@ -197,8 +195,7 @@ def read_all(listed: Iterable[Build], lines: dict[str, str | None]) -> Steps[lis
     found = []
     for row in listed:
         build = yield from read_build(row.id)
-        if build is not None:
-            found.append(build)
+        found += [build] if build else []
     yield from read_lines(found, lines)
     return found
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from airflow_provider_buildpixel.api.endpoints import get_identity
 from airflow_provider_buildpixel.builds import search
 from airflow_provider_buildpixel.builds.dispatch import RequestSearch
-from airflow_provider_buildpixel.exceptions import BuildPixelError, DispatchUncertain
+from airflow_provider_buildpixel.exceptions import (
+    BuildPixelError,
+    DispatchUncertain,
+    RateLimited,
+    ServerFault,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.blocking import Client
@@ -32,9 +38,10 @@ def find_build(
     :param error: why the answer is not known; None if an earlier try ended meanwhile.
     :raises DispatchUncertain: neither is certain.
     """
-    client, record = hook.client, replace(record, user=_user(hook.client, record))
-    lookup = RequestSearch(record, error)
+    client, lookup = hook.client, RequestSearch(record, error)
     try:
+        record = replace(record, user=_user(client, record))
+        lookup = RequestSearch(record, error)
         while (pause := lookup.next_pause(client.server_now())) is not None:
             time.sleep(pause)
             steps = search.builds_in_window(record.target, record.window, lines)
@@ -53,11 +60,16 @@ def report(state: TaskState, record: DispatchRecord, error: DispatchUncertain) -
 
 
 def _user(client: Client, record: DispatchRecord) -> str | None:
-    """Return how builds of the token's user are marked; None if nothing or more is known."""
+    """Return how builds of the token's user are marked; None if nothing or more is known.
+
+    :raises BuildPixelError: it cannot be read now; builds of other users would look like ours.
+    """
     if record.token is not None:
         return None
     try:
         user_id = client.perform(get_identity()).user_id
+    except (RateLimited, ServerFault, Unreachable):
+        raise
     except BuildPixelError:
         return None
     return f"user:{user_id}" if user_id else None

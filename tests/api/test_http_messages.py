@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_buildpixel.api.endpoints import get_build
-from airflow_provider_buildpixel.api.http_messages import Reply, decode, error_from_reply
+from airflow_provider_buildpixel.api.http_messages import (
+    DATE_PRECISION,
+    UNKNOWN_CLOCK,
+    Reply,
+    clock_tolerance,
+    decode,
+    error_from_reply,
+)
 from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.exceptions import (
     BuildFailed,
@@ -157,3 +164,9 @@ def test_errors_survive_pickling(error: BuildPixelError) -> None:
     assert type(copy) is type(error)
     assert copy.__dict__ == error.__dict__
     assert str(copy) == str(error)
+
+
+def test_how_wrong_the_time_of_the_server_may_be() -> None:
+    """A date has whole seconds; without one, the server's clock may differ by minutes."""
+    assert clock_tolerance(0.0) == clock_tolerance(-30.0) == DATE_PRECISION
+    assert clock_tolerance(None) == UNKNOWN_CLOCK

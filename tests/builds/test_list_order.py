@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_buildpixel.api.endpoints import list_builds
@@ -21,6 +22,9 @@ from airflow_provider_buildpixel.builds.list_order import (
 )
 from tests.api.list_service import NOW, ListService, make_build
 from tests.builds.list_worlds import BY_STATUS, random_world
+
+if TYPE_CHECKING:
+    from airflow_provider_buildpixel.api.endpoints import Call, Page
 
 MANY_EXAMPLES = settings(max_examples=1000, deadline=None)
 SEEDS = st.integers(0, 10**9)
@@ -51,6 +55,9 @@ def read_a_changing_list(seed: int) -> None:
 
 @MANY_EXAMPLES
 @given(SEEDS)
+@example(1)
+@example(475)
+@example(2238)
 def test_every_needed_build_is_read(seed: int) -> None:
     """Whatever the order and grouping of lists, no build is left out that is needed."""
     read_a_random_list(seed)
@@ -58,6 +65,10 @@ def test_every_needed_build_is_read(seed: int) -> None:
 
 @MANY_EXAMPLES
 @given(SEEDS)
+@example(175)
+@example(482)
+@example(607)
+@example(1001323)
 def test_builds_that_change_meanwhile(seed: int) -> None:
     """A build that does not end meanwhile is read, although others move from page to page."""
     read_a_changing_list(seed)
@@ -300,6 +311,18 @@ def test_the_last_row_tells_how_far_a_sorted_list_goes_back(age: float, pages: i
     assert service.counts() == {"list all": pages}
 
 
+def list_of_a_kind(status: str | None) -> Call[Page[Build]]:
+    """Return the call that lists builds of a status with all filters."""
+    return list_builds(
+        project_id="p",
+        build_setting_id="s",
+        platform="Win64",
+        build_type="Shipping",
+        branch="main",
+        status=status,
+    )
+
+
 def test_the_list_of_one_status_may_be_unsorted() -> None:
     """Lists of ended builds are read to their end where they are not sorted."""
     complete = [make_build(number, age=600.0 * number) for number in range(9)]
@@ -309,20 +332,20 @@ def test_the_list_of_one_status_may_be_unsorted() -> None:
         replace(build, created_at=time) for build, time in zip(failed, times[::-1], strict=True)
     ]
     service = ListService.of([*complete, *failed], order="by status", page_size=3)
-    steps = read_builds(
-        lambda status: list_builds(
-            project_id="p",
-            build_setting_id="s",
-            platform="Win64",
-            build_type="Shipping",
-            branch="main",
-            status=status,
-        ),
-        lambda _: Since(NOW - 60.0),
-        ListOrder(),
-    )
+    steps = read_builds(list_of_a_kind, lambda _: Since(NOW - 60.0), ListOrder())
     assert failed[-1].id in service.run(steps)
     assert service.counts()["list failed"] == 3
+
+
+@pytest.mark.parametrize(("needed", "read"), [(1, 1), (16, 16), (21, 22), (32, 33)])
+def test_how_far_a_long_list_of_one_status_is_read(needed: int, read: int) -> None:
+    """A long list may be read a little further than needed, as its order is checked rarely."""
+    complete = [make_build(number, age=600.0 * number) for number in range(120)]
+    service = ListService.of(complete, order="by status", page_size=3)
+    since = Since(NOW - 600.0 * (3 * needed - 2))
+    found = service.run(read_builds(list_of_a_kind, lambda _: since, ListOrder()))
+    assert len(found) == 3 * read
+    assert service.counts()["list complete"] == read
 
 
 @pytest.mark.parametrize(

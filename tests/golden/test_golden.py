@@ -99,8 +99,8 @@ CURSOR = Cursor(
     Position(1770000000.5, "a" * 24),
     {"b" * 24: 1770000001.5, "c" * 24: None},
     frozenset({"d" * 24}),
-    1770000000.0,
-    7,
+    started_at=1770000000.0,
+    version=7,
 )
 
 

@@ -77,7 +77,8 @@ def run(first: int, count: int, processes: int, *, keeps_going: bool) -> Result:
             failing += found
             contents += counts
             rate = done / (time.monotonic() - began)
-            sys.stdout.write(f"\r{done} schedules, {rate:.0f} a second, {len(failing)} fail")
+            progress = f"\r{done} schedules, {rate:.0f} a second, {len(failing)} fail"
+            sys.stdout.write(f"{progress} {failing[:10] or ''}")
             sys.stdout.flush()
             if failing and not keeps_going:
                 pool.terminate()

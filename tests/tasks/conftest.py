@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_buildpixel.builds import dispatch
+from airflow_provider_buildpixel.builds import dispatch, request_window
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def short_search_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Search for builds with a tenth of the usual pauses: for 3 seconds instead of 30."""
-    pauses = tuple(pause / 10 for pause in dispatch.SEARCH_PAUSES)
+    """Search for builds with a thirtieth of the usual pauses: for one second instead of 30."""
+    pauses = tuple(pause / 30 for pause in dispatch.SEARCH_PAUSES)
     monkeypatch.setattr(dispatch, "SEARCH_PAUSES", pauses)
+    monkeypatch.setattr(dispatch, "LIST_DELAY", dispatch.LIST_DELAY / 30)
+    monkeypatch.setattr(request_window, "AFTER_ERROR", request_window.AFTER_ERROR / 30)

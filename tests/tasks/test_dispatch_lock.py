@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_buildpixel.builds.request import BuildFilter
+from airflow_provider_buildpixel.tasks import build_starter, dispatcher
 from airflow_provider_buildpixel.tasks import dispatch_lock as module
-from airflow_provider_buildpixel.tasks import dispatcher
 from airflow_provider_buildpixel.tasks.dispatch_lock import DispatchLock, dispatch_lock
 from tests.tasks.stage import (
     MODES,
@@ -173,6 +173,7 @@ def test_tasks_that_wait_for_the_same_build(
 ) -> None:
     """Tasks that have waited for the same build start their builds one after the other."""
     monkeypatch.setattr(dispatcher, "MAX_DELAY_AFTER_WAIT", 0.0)
+    monkeypatch.setattr(build_starter, "LIST_LAG", 0.1)
     sandbox.plan(outcome="hangs", queue=0.1)
     live = sandbox.push(sandbox.setting("MyGame", **WIN64)["id"])
     results: list[Any] = []

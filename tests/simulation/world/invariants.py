@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 FINISHED = ("success", "failed", "skipped")
 
 
+LOCK_HOLDS = 400.0
+"""Seconds after a request in which the lock of a lost worker surely has not expired: it expires
+ten minutes after it was taken, and a task may pause for some minutes before its request."""
+
+
 class Violation(AssertionError):
     """An invariant does not hold."""
 
@@ -149,6 +154,7 @@ class Judge:
             schedule.has_variables
             and other is not None
             and other.locks
+            and max(build.created - request.sent, victim.created - other.sent) < LOCK_HOLDS
             and not other.is_surprise
             and not self._was_mistaken(request.task, any_known=True)
             and not was_uncertain(request, build)
