@@ -34,7 +34,7 @@ class DispatchRecord:
     :param is_reported: the task has failed with ``DispatchUncertain``. If a user clears it after
         that, it starts a new build.
     :param is_followed: the build is a newer one that superseded the task's own.
-    :param has_succeeded: the task has used the result of the build.
+    :param task_finished: the task has used the result of the build.
     :param stored_by: the try that stored this.
     """
 
@@ -46,7 +46,7 @@ class DispatchRecord:
     user: str | None = None
     is_reported: bool = False
     is_followed: bool = False
-    has_succeeded: bool = False
+    task_finished: bool = False
     stored_by: TryOfTask = field(default_factory=TryOfTask)
 
     @classmethod
@@ -64,7 +64,7 @@ class DispatchRecord:
             user=fields.text(data.get("user")),
             is_reported=fields.boolean(data.get("is_reported")),
             is_followed=fields.boolean(data.get("is_followed")),
-            has_succeeded=fields.boolean(data.get("has_succeeded")),
+            task_finished=fields.boolean(data.get("task_finished")),
             stored_by=TryOfTask.from_json(data.get("stored_by")),
         )
 
@@ -80,7 +80,7 @@ class DispatchRecord:
 
     def is_before_clear(self, current: TryOfTask) -> bool:
         """Return whether a user cleared the task after this was stored."""
-        return current.was_cleared_since(self.stored_by, has_succeeded=self.has_succeeded)
+        return current.was_cleared_since(self.stored_by, task_finished=self.task_finished)
 
     def with_build(self, build_id: str, dispatched_at: float) -> DispatchRecord:
         """Return the record with the answer to the request."""
@@ -114,7 +114,7 @@ def decide_from_record(
     if record.target != target:
         return NewBuild("the task now requests a different build than the stored one")
     if record.is_before_clear(current):
-        if record.has_succeeded:
+        if record.task_finished:
             return NewBuild("the task was cleared after it had succeeded")
         if record.build_id is None and record.is_reported:
             return NewBuild("the task was cleared after it had reported an uncertain request")

@@ -125,7 +125,7 @@ class BuildFilter:
             _compare_ids(self.platform, build.platform),
             _compare_ids(self.build_type, build.build_type),
             _compare_branches(self.branch, line, loosely=loosely),
-            _compare_commits(self.commit, build.commit, loosely=loosely),
+            _compare_commits(self.commit, stripped(build.commit), loosely=loosely),
             _compare_changelists(self.changelist, _changelist_of(build), loosely=loosely),
         )
         return min(results)
@@ -252,7 +252,7 @@ def _may_be_same_branch(one: str, two: str) -> bool:
 
 
 def _compare_ids(wanted: str | None, actual: str | None) -> Match:
-    if wanted is None:
+    if not wanted:
         return Match.YES
     if not actual:
         return Match.MAYBE
@@ -260,7 +260,7 @@ def _compare_ids(wanted: str | None, actual: str | None) -> Match:
 
 
 def _compare_branches(wanted: str | None, actual: str | None, *, loosely: bool) -> Match:
-    if wanted is None:
+    if not wanted:
         return Match.YES
     if not actual:
         return Match.MAYBE
@@ -270,7 +270,7 @@ def _compare_branches(wanted: str | None, actual: str | None, *, loosely: bool) 
 
 
 def _compare_commits(wanted: str | None, actual: str | None, *, loosely: bool) -> Match:
-    if wanted is None:
+    if not wanted:
         return Match.YES
     if not actual:
         return Match.MAYBE
@@ -281,7 +281,7 @@ def _compare_commits(wanted: str | None, actual: str | None, *, loosely: bool) -
 
 
 def _compare_changelists(wanted: str | None, actual: str | None, *, loosely: bool) -> Match:
-    if wanted is None:
+    if not wanted:
         return Match.YES
     if not actual:
         return Match.MAYBE

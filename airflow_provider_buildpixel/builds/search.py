@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 LOOK_BACK = 120.0
 """Seconds before a search from which the next search reads: lists may be stale."""
 
+ORDER_INTERVAL = 3600.0
+"""Seconds for which what is known of the order of a list is used: a new project or platform can
+form a new group at its end."""
+
 MAX_READS = 500
 """Builds that one search reads by id: list rows can lack the fields that decide."""
 
@@ -92,6 +96,7 @@ class NewestMatch:
     def __init__(self, build_filter: BuildFilter) -> None:
         self.build_filter = build_filter
         self._order = ListOrder(build_filter.wanted)
+        self._order_at: float | None = None
         self._lines: dict[str, str | None] = {}
         self._since = ALL
         self._undecided: dict[str, Build] = {}
@@ -102,6 +107,8 @@ class NewestMatch:
 
         :param now: seconds since the epoch on the server's clock.
         """
+        if self._order_at is None or now - self._order_at > ORDER_INTERVAL:
+            self._order, self._order_at = ListOrder(self.build_filter.wanted), now
         listed = yield from read_builds(
             self.build_filter.list_call, self._needed_since, self._order, all_live=False
         )

@@ -30,13 +30,13 @@ class TryOfTask:
         known = data if isinstance(data, dict) else {}
         return cls(**{name: fields.integer(known.get(name)) or 0 for name in cls.__annotations__})
 
-    def was_cleared_since(self, earlier: TryOfTask, *, has_succeeded: bool) -> bool:
+    def was_cleared_since(self, earlier: TryOfTask, *, task_finished: bool) -> bool:
         """Return whether a user cleared the task since an earlier try.
 
         If only the run's count of clears has changed, either another task was cleared, or this one
         while it was running. Neither starts a new build.
 
-        :param has_succeeded: that try has ended with success, as far as it could store.
+        :param task_finished: that try has ended with success, as far as it could store.
         """
         if self.max_tries != earlier.max_tries:
             return True
@@ -44,4 +44,4 @@ class TryOfTask:
             return True  # there was no retry left
         if self.clear_number == earlier.clear_number:
             return False
-        return has_succeeded or self.retries != earlier.retries
+        return task_finished or self.retries != earlier.retries

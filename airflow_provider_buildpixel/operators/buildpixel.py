@@ -392,6 +392,6 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         """Return the build's facts, after storing that the task has used them."""
         facts = build.facts(self._url(build))
         waiting.add_to_asset_events(context, self.outlets or (), facts)
-        self._state(context).mark_succeeded()
+        self._state(context).mark_finished()
         self.hook.close()
         return facts

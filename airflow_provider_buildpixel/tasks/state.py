@@ -78,8 +78,8 @@ class TaskState:
         elif self._store is not None:
             self._store.delete(STATE_KEY)
 
-    def mark_succeeded(self) -> None:
+    def mark_finished(self) -> None:
         """Store that the task has used the build's result: after a Clear, a new build starts."""
         record = self.load()
         if record is not None:
-            self.save(replace(record, has_succeeded=True, stored_by=self.current_try))
+            self.save(replace(record, task_finished=True, stored_by=self.current_try))

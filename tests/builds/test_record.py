@@ -47,7 +47,7 @@ RECORDS = st.builds(
     user=TEXT,
     is_reported=st.booleans(),
     is_followed=st.booleans(),
-    has_succeeded=st.booleans(),
+    task_finished=st.booleans(),
     stored_by=TRIES,
 )
 
@@ -82,7 +82,7 @@ def test_a_record_as_it_is_stored() -> None:
         user="user:u",
         is_reported=True,
         is_followed=True,
-        has_succeeded=True,
+        task_finished=True,
         stored_by=TryOfTask(1, 2, 3, 4),
     )
     stored = json.loads(json.dumps(record.to_json()))
@@ -254,9 +254,9 @@ UNKNOWN = DispatchRecord(TARGET, stored_by=FIRST)
             id="found-after-a-report",
         ),
         pytest.param(
-            replace(STORED, has_succeeded=True),
+            replace(STORED, task_finished=True),
             RETRY,
-            replace(STORED, has_succeeded=True),
+            replace(STORED, task_finished=True),
             id="retry-after-success",
         ),
     ],
@@ -273,7 +273,7 @@ def test_decide_from_record(
     [
         (STORED, replace(TARGET, branch="release"), RETRY, "requests a different build"),
         (UNKNOWN, replace(TARGET, commit="abc"), RETRY, "requests a different build"),
-        (replace(STORED, has_succeeded=True), TARGET, CLEARED, "after it had succeeded"),
+        (replace(STORED, task_finished=True), TARGET, CLEARED, "after it had succeeded"),
         (replace(UNKNOWN, is_reported=True), TARGET, CLEARED, "reported an uncertain request"),
     ],
 )
@@ -349,4 +349,4 @@ def test_the_build_of_a_record() -> None:
     assert not replace(answered, stored_by=FIRST).is_before_clear(RETRY)
     only_the_count = replace(RETRY, clear_number=1)
     assert not replace(answered, stored_by=FIRST).is_before_clear(only_the_count)
-    assert replace(answered, stored_by=FIRST, has_succeeded=True).is_before_clear(only_the_count)
+    assert replace(answered, stored_by=FIRST, task_finished=True).is_before_clear(only_the_count)

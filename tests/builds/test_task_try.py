@@ -44,8 +44,8 @@ def test_was_cleared_since(
 ) -> None:
     """A Clear of the task is told from a retry, from an edit and from a Clear of another task."""
     earlier, current = TryOfTask(*before), TryOfTask(*after)
-    assert current.was_cleared_since(earlier, has_succeeded=False) is expected
-    assert current.was_cleared_since(earlier, has_succeeded=True) is after_success
+    assert current.was_cleared_since(earlier, task_finished=False) is expected
+    assert current.was_cleared_since(earlier, task_finished=True) is after_success
 
 
 def test_from_json() -> None:

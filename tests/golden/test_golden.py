@@ -77,7 +77,7 @@ RECORDS = {
         ),
         1770000001.5,
         token="api_token:t1",
-        has_succeeded=True,
+        task_finished=True,
         stored_by=TryOfTask(1, 2, 2, 1),
     ),
     "dispatch-record-unanswered": DispatchRecord(

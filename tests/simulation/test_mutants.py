@@ -126,7 +126,7 @@ MUTANTS: list[HandMade] = [
     (TryOfTask, TryOfTask.was_cleared_since, is_true),
     (TaskState, TaskState.save, returns_nothing),
     (TaskState, TaskState.save, forgets_the_build),
-    (TaskState, TaskState.mark_succeeded, returns_nothing),
+    (TaskState, TaskState.mark_finished, returns_nothing),
 ]
 
 

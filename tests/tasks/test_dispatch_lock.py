@@ -16,6 +16,7 @@ from airflow_provider_buildpixel.tasks import build_starter, dispatcher
 from airflow_provider_buildpixel.tasks import dispatch_lock as module
 from airflow_provider_buildpixel.tasks.dispatch_lock import DispatchLock, dispatch_lock
 from tests.tasks.stage import (
+    AIRFLOW_3,
     MODES,
     WIN64,
     Store,
@@ -166,6 +167,7 @@ def test_lock_cannot_be_deleted(variables: Variables) -> None:
     assert len(variables.values) == 1
 
 
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 runs tasks in the main thread only")
 @pytest.mark.usefixtures("variables")
 @pytest.mark.parametrize("mode", MODES)
 def test_tasks_that_wait_for_the_same_build(

@@ -31,7 +31,7 @@ from tests.tasks.stage import (
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.sandbox import Sandbox
 
-NEXT_TRY = {
+NEXT_TRY: dict[str, dict[str, Any]] = {
     "retry": {"try_number": 2, "max_tries": 2},
     "clear": {"try_number": 2, "max_tries": 3},
 }

@@ -61,7 +61,7 @@ class Store:
         self._pause(0.01)
         self._values[key] = json.dumps(value)
         self.taken.add(value["build_id"])
-        if value["has_succeeded"]:
+        if value["task_finished"]:
             self.successes.append(CLOCK.hub.now)
         self._pause(0.01)
 
