@@ -30,8 +30,8 @@ from airflow_provider_buildpixel.api.http_messages import (
 )
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.api.retry import Retries
+from airflow_provider_buildpixel.api.sessions import UnreadableRows
 from airflow_provider_buildpixel.api.text import safe_text
-from airflow_provider_buildpixel.api.unreadable_rows import UnreadableRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine

@@ -1,9 +1,10 @@
-"""Sessions of the requests library that restrict redirects, CA bundles, size and time."""
+"""Sessions of requests that restrict redirects, size and time; logs of rows that are left out."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import socket
 import threading
 import zlib
@@ -14,11 +15,17 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
+from airflow_provider_buildpixel.api.endpoints import Page
 from airflow_provider_buildpixel.api.errors import UnexpectedAnswer
 from airflow_provider_buildpixel.api.http_messages import BodyReader
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+    from airflow_provider_buildpixel.api.endpoints import Call
+
+
+log = logging.getLogger(__name__)
 
 
 class ApiSession(requests.Session):
@@ -149,3 +156,22 @@ def _read_bounded(response: requests.Response, **_: object) -> requests.Response
         raise requests.exceptions.ContentDecodingError(str(error)) from None
     response.raw = io.BytesIO(body.content())
     return response
+
+
+class UnreadableRows:
+    """Logs that a list has unreadable rows, once for each list and client."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def log(self, call: Call[Any], answer: Any) -> None:
+        """Log unreadable rows of an answer, if it is a page that has some."""
+        if not isinstance(answer, Page) or not answer.unreadable or call.route in self._logged:
+            return
+        self._logged.add(call.route)
+        log.warning(
+            "%s: %d rows of BuildPixel's list cannot be read and are left out; further ones are "
+            "not logged",
+            call.title,
+            answer.unreadable,
+        )

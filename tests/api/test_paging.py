@@ -13,7 +13,7 @@ from airflow_provider_buildpixel.api.endpoints import (
 )
 from airflow_provider_buildpixel.api.model import Build, Status
 from airflow_provider_buildpixel.api.paging import Pager, at_most
-from airflow_provider_buildpixel.api.unreadable_rows import UnreadableRows
+from airflow_provider_buildpixel.api.sessions import UnreadableRows
 from airflow_provider_buildpixel.exceptions import NotFound, UnexpectedAnswer
 from tests.api.list_service import ListService, make_build
 
