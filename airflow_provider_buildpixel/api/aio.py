@@ -17,7 +17,6 @@ from yarl import URL
 
 from airflow_provider_buildpixel.api.errors import (
     BuildPixelError,
-    NotFound,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -220,7 +219,7 @@ class AsyncClient:
             while True:
                 try:
                     answer = await perform(call)
-                except NotFound as error:
+                except BuildPixelError as error:
                     call = steps.throw(error)
                 else:
                     call = steps.send(answer)

@@ -16,7 +16,6 @@ from urllib3.util import parse_url
 
 from airflow_provider_buildpixel.api.errors import (
     BuildPixelError,
-    NotFound,
     Unauthorized,
     Unreachable,
 )
@@ -189,7 +188,7 @@ class Client:
             while True:
                 try:
                     answer = self.perform(call)
-                except NotFound as error:
+                except BuildPixelError as error:
                     call = steps.throw(error)
                 else:
                     call = steps.send(answer)

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic
 
 from airflow_provider_buildpixel.api.endpoints import Call, T
-from airflow_provider_buildpixel.api.errors import NotFound, UnexpectedAnswer
+from airflow_provider_buildpixel.api.errors import BuildPixelError, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.endpoints import Page
 
 
 Steps = Generator[Call[Any], Any, T]
-"""Calls to perform one after the other. Each ``yield`` returns the answer, or raises ``NotFound``.
+"""Calls to perform one after the other. Each ``yield`` returns the answer or raises its error.
 
 A client performs them with its method ``run``, which returns the value that the steps return.
 """
@@ -82,7 +82,7 @@ def at_most(count: int, steps: Steps[T]) -> Steps[T | None]:
         for _ in range(count):
             try:
                 answer = yield call
-            except NotFound as error:
+            except BuildPixelError as error:
                 call = steps.throw(error)
             else:
                 call = steps.send(answer)

@@ -216,10 +216,11 @@ class _ListReader:
         call = self._list_call(None)
         filtered = {name for name, _ in call.query}
         rows: list[Build] = []
-        pager = Pager(call)
+        pager, pages = Pager(call), 0
         while pager.call is not None:
             rows += self._take(pager, (yield pager.call))
-            if not pager.is_at_end:
+            pages += 1
+            if not pager.is_at_end and _is_check_due(pages):
                 rest = self._rest_after(rows, filtered, all_live=all_live)
                 if rest is not None:
                     return rest

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_buildpixel.api import endpoints
-from airflow_provider_buildpixel.api.errors import NotFound
+from airflow_provider_buildpixel.api.errors import NotFound, ServerFault, UnexpectedAnswer
 from airflow_provider_buildpixel.api.paging import Pager
 from airflow_provider_buildpixel.builds.list_order import (
     ALL,
@@ -77,12 +77,20 @@ def read_lines(builds: Iterable[Build], lines: dict[str, str | None]) -> Steps[N
             lines.setdefault(build.build_setting_id, None)
 
 
-def read_build(build_id: str) -> Steps[Build | None]:
-    """Return a build with all its fields; None if it does not exist."""
+def read_build(build_id: str, listed: Build | None = None) -> Steps[Build | None]:
+    """Return a build with all its fields; None if it does not exist.
+
+    :param listed: the build as a list shows it; it is returned if BuildPixel cannot give this one
+        build, while other requests succeed.
+    """
     try:
         build: Build = yield endpoints.get_build(build_id)
     except NotFound:
         return None
+    except (ServerFault, UnexpectedAnswer):
+        if listed is None:
+            raise
+        return listed
     return build
 
 
@@ -122,7 +130,7 @@ class NewestMatch:
                 if reads == MAX_READS:
                     return None
                 reads += 1
-                match = yield from self._decide(build.id)
+                match = yield from self._decide(build)
             if match is Match.YES:
                 return build
         self._since = Since(now - LOOK_BACK)
@@ -144,10 +152,11 @@ class NewestMatch:
             match = self.build_filter.compare(build, self._lines)
         return match
 
-    def _decide(self, build_id: str) -> Steps[Match]:
+    def _decide(self, listed: Build) -> Steps[Match]:
         """Read a build whose row did not decide; keep it if it is live and still undecided."""
+        build_id = listed.id
         self._undecided.pop(build_id, None)
-        build = yield from read_build(build_id)
+        build = yield from read_build(build_id, listed)
         match = Match.NO if build is None else (yield from self._compare(build))
         if build and match is Match.MAYBE and not build.status.terminal:
             self._undecided[build_id] = build
@@ -170,7 +179,7 @@ def builds_of_kind(
     for row in by_creation(map(kind.complete, listed.values())):
         # A row without a branch may be brief; its setting tells the branch only if it does not.
         is_brief = not row.branch and not row.status.terminal
-        full = (yield from read_build(row.id)) if is_brief else None
+        full = (yield from read_build(row.id, row)) if is_brief else None
         builds.append(full or row)
     yield from read_lines((build for build in builds if not build.status.terminal), lines)
     return builds
@@ -188,7 +197,7 @@ def confirm_first(
     :param lines: see :func:`read_lines`.
     """
     for index, listed in enumerate(live):
-        build = yield from read_build(listed.id)
+        build = yield from read_build(listed.id, listed)
         if build is None or build.status.terminal:
             continue
         yield from read_lines([build], lines)
@@ -201,7 +210,7 @@ def read_all(listed: Iterable[Build], lines: dict[str, str | None]) -> Steps[lis
     """Return builds as read by id, without those that do not exist."""
     found = []
     for row in listed:
-        build = yield from read_build(row.id)
+        build = yield from read_build(row.id, row)
         found += [build] if build else []
     yield from read_lines(found, lines)
     return found
@@ -227,7 +236,7 @@ def builds_in_window(
         tells_all = row.created_at and row.triggered_by and target.compare(row) is not Match.MAYBE
         if not tells_all and reads < MAX_READS:
             reads += 1
-            build = (yield from read_build(row.id)) or row
+            build = (yield from read_build(row.id, row)) or row
         found.append(build)
     yield from read_lines(found, lines)
     return found
@@ -253,7 +262,7 @@ def newer_build(build: Build) -> Steps[Build | None]:
         is_brief = not one.branch or one.created_at is None
         if (match is Match.MAYBE or is_brief) and reads < MAX_NEWER:
             reads += 1
-            full = yield from read_build(one.id)
+            full = yield from read_build(one.id, one)
             found = full or one
             yield from read_lines([found], lines)
             match = kind.compare(found, lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.exceptions import (
     BuildInFlight,
     BuildPixelError,
@@ -161,6 +162,22 @@ class TestLists:
 
         with concurrently(steps):
             assert run_task(make, context_of(TaskInstance()))["build_id"] == wanted
+
+    @pytest.mark.parametrize("policy", ["fail", "supersede"])
+    def test_build_that_cannot_be_read(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, policy: str
+    ) -> None:
+        """A live build whose own GET fails for good counts as it is listed."""
+        monkeypatch.setattr(Retries, "pause", lambda *_: None)
+        live = start_live_build(sandbox)
+        sandbox.fault("500", "GET /builds/:id", times=1)
+        if policy == "fail":
+            with pytest.raises(BuildInFlight, match=live):
+                run(on_in_flight=policy)
+            assert count_trigger_requests(sandbox) == 0
+        else:
+            assert run(on_in_flight=policy)["status"] == "complete"
+            assert sandbox.build(live)["status"] == "superseded"
 
     @pytest.mark.parametrize("sandbox", [Variants(cursor="offset")], indirect=True, ids=str)
     def test_repeated_rows(self, sandbox: Sandbox) -> None:

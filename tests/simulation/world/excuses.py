@@ -86,9 +86,9 @@ def successes(task: Task) -> list[float]:
     return task.history.successes + ([] if task.store is None else task.store.successes)
 
 
-def was_uncertain(request: Request, build: SimBuild) -> bool:
-    """Return whether the task had reported that its request is uncertain before its build came."""
-    return any(request.sent <= at <= build.created for at in request.task.history.uncertain)
+def was_uncertain(request: Request, until: float) -> bool:
+    """Return whether the task has reported that its request is uncertain, and left its lock."""
+    return any(request.sent <= at <= until for at in request.task.history.uncertain)
 
 
 def seems_cleared(first: Request, last: Request, old: SimBuild) -> bool:

@@ -157,8 +157,8 @@ class Judge:
             and max(build.created - request.sent, victim.created - other.sent) < LOCK_HOLDS
             and not other.is_surprise
             and not self._was_mistaken(request.task, any_known=True)
-            and not was_uncertain(request, build)
-            and not was_uncertain(other, victim)
+            and not was_uncertain(request, build.created)
+            and not was_uncertain(other, build.created)
         )
 
     def _can_adopt(self, request: Request, victim: SimBuild) -> bool:
