@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_buildpixel.api.model import Build
     from airflow_provider_buildpixel.builds.dispatch import WaitFor
+    from airflow_provider_buildpixel.builds.record import DispatchRecord
     from airflow_provider_buildpixel.tasks.build_starter import Dispatched
     from airflow_provider_buildpixel.tasks.deadlines import Deadlines
 
@@ -351,8 +352,14 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
         self, context: Context, build: Build, progress: WaitProgress
     ) -> tuple[Build, WaitProgress]:
         """Return the build that superseded this one, and the progress of waiting for it."""
+        state = self._state(context)
+        record = state.load()
         newer = waiting.newer_build(self, build, retry=True)
-        if newer is None or progress.followed >= outcome.MAX_FOLLOWED or not self._fits(newer):
+        if (
+            newer is None
+            or progress.followed >= outcome.MAX_FOLLOWED
+            or not self._is_of_revision(newer, record)
+        ):
             raise outcome.superseded_error(build, newer, self._url(build))
         self.log.warning(
             "%s was superseded: following %s, triggered by %s",
@@ -360,19 +367,23 @@ class BuildPixelTriggerBuildOperator(BaseOperator):
             newer.title,
             newer.triggered_by,
         )
-        state = self._state(context)
-        record = state.load()
         if record is not None:
             followed = replace(record, build_id=newer.id, is_followed=True)
             state.save(replace(followed, stored_by=state.current_try))
         self._publish(context, newer)
         return newer, progress.follow_newer(time.time() - self.hook.client.age(newer))
 
-    def _fits(self, newer: Build) -> bool:
-        """Return whether a newer build is of the commit and changelist that the task asks for."""
+    def _is_of_revision(self, newer: Build, record: DispatchRecord | None) -> bool:
+        """Return whether a newer build is of the commit and changelist that were requested.
+
+        :param record: what was requested; the task may have been edited since.
+        """
         from airflow_provider_buildpixel.builds.request import BuildFilter, Match, stripped
 
         wanted = BuildFilter(commit=stripped(self.commit), changelist=stripped(self.changelist))
+        if record is not None:
+            asked = record.target
+            wanted = BuildFilter(commit=asked.commit, changelist=asked.changelist)
         return wanted.compare(newer) is Match.YES
 
     def _apply_outcome(

@@ -138,6 +138,14 @@ def _other_schedules() -> dict[str, Schedule]:
             on_in_flight="fail",
             service=ServiceSpec(null_stream=True),
         ),
+        "a task that was edited while it waited follows only what it had requested": _alone(
+            Action(0.61, "edit task", value={"branch": "//streams/main", "changelist": None}),
+            _build(32.77, setting="dev"),
+            setting="dev",
+            changelist="1002",
+            on_superseded="follow",
+            deferrable=True,
+        ),
         "a Git reference names its branch": _alone(
             _build(0.0), branch="refs/heads/main", start=5.0, on_in_flight="fail"
         ),

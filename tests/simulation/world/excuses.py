@@ -31,7 +31,7 @@ def _is_of_revision(build: SimBuild, revision: str) -> bool:
 
 def may_fit(task: Task, build: SimBuild, target: Target) -> bool:
     """Return whether a build may fit as far as the service tells while it is queued."""
-    if task.simulation.service.spec.late_commit:
+    if task.simulation.service.spec.late_commit and task.store is None:
         target = replace(target, revision="")
     return fits(build, with_hidden_line(task, build, target))
 
