@@ -26,7 +26,7 @@ from airflow_provider_buildpixel.api.http_messages import (
     clock_tolerance,
     decode,
 )
-from airflow_provider_buildpixel.api.paging import Pager
+from airflow_provider_buildpixel.api.paging import Pager, run_steps
 from airflow_provider_buildpixel.api.retry import Retries
 from airflow_provider_buildpixel.api.sessions import (
     ApiSession,
@@ -183,18 +183,7 @@ class Client:
 
     def run(self, steps: Steps[T]) -> T:
         """Perform the calls of some steps, and return their value."""
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = self.perform(call)
-                except BuildPixelError as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return run_steps(steps, self.perform)
 
     def attempt(self, call: Call[T]) -> T:
         """Send a request once, without retries, and return the parsed response."""

@@ -14,6 +14,8 @@ from airflow_provider_buildpixel.api.endpoints import Call, T
 from airflow_provider_buildpixel.api.errors import BuildPixelError, UnexpectedAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_buildpixel.api.endpoints import Page
 
 
@@ -73,6 +75,25 @@ class Pager(Generic[T]):
         is_new = item_id not in self._ids
         self._ids.add(item_id)
         return is_new
+
+
+def run_steps(steps: Steps[T], perform: Callable[[Call[Any]], Any]) -> T:
+    """Perform the calls of some steps one after the other, and return their value.
+
+    :param perform: sends a request and returns its parsed answer.
+    """
+    try:
+        call = next(steps)
+        while True:
+            try:
+                answer = perform(call)
+            except BuildPixelError as error:
+                call = steps.throw(error)
+            else:
+                call = steps.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
 
 
 def at_most(count: int, steps: Steps[T]) -> Steps[T | None]:

@@ -191,10 +191,8 @@ class _Rest(Enum):
     """What is to be read after the list of all builds."""
 
     NOTHING = 0
-    LIVE = 1
-    """The lists of live statuses."""
-    BY_STATUS = 2
-    """The lists of all statuses."""
+    LIVE = 1  # the lists of live statuses
+    BY_STATUS = 2  # the lists of all statuses
 
 
 class _ListReader:

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from airflow_provider_buildpixel.api.endpoints import PAGE_SIZE, Page
 from airflow_provider_buildpixel.api.model import Build, Status
+from airflow_provider_buildpixel.api.paging import run_steps
 from airflow_provider_buildpixel.exceptions import NotFound
 
 if TYPE_CHECKING:
@@ -134,18 +135,7 @@ class ListService:
 
     def run(self, steps: Steps[T]) -> T:
         """Perform the calls of some steps, and return their value."""
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = self.perform(call)
-                except NotFound as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return run_steps(steps, self.perform)
 
     def counts(self) -> dict[str, int]:
         """Return the number of requests by kind since the last call: of lists, builds, settings."""

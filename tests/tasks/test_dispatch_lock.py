@@ -82,7 +82,7 @@ def test_one_task_at_a_time(variables: Variables) -> None:
         with dispatch_lock(KIND, owner, log, needed=True):
             inside.append(owner)
             most.append(len(inside))
-            time.sleep(0.02)
+            time.sleep(0.02)  # as long as a request: without a lock, others would enter now
             inside.remove(owner)
 
     threads = [threading.Thread(target=take, args=(f"task {number}",)) for number in range(6)]
