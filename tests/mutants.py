@@ -118,7 +118,8 @@ def _changes(parent: ast.AST, field: str, node: Any) -> Iterator[tuple[str, list
     """Yield the kinds of changes at a node, each with all its replacements of the node."""
     is_returned = isinstance(parent, ast.Return) and isinstance(node, BOOLEAN)
     if field in {"test", "ifs", "guard"} or is_returned:
-        yield "condition", [(f"is {value}", ast.Constant(value)) for value in (True, False)]
+        constants = (True, False) if not isinstance(node, ast.Constant) else (not node.value,)
+        yield "condition", [(f"is {value}", ast.Constant(value)) for value in constants]
     if field == "iter":
         yield "loop", [("is empty", ast.Tuple([], ast.Load()))]
     if isinstance(node, STATEMENTS) and not _is_pointless(parent, node):

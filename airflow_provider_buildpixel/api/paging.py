@@ -35,6 +35,8 @@ class Pager(Generic[T]):
     def __init__(self, call: Call[Page[T]]) -> None:
         self.call: Call[Page[T]] | None = call
         self._first = call
+        self.pages = 0
+        """The number of pages that were read."""
         self._cursors: set[str] = set()
         self._ids: set[Any] = set()
 
@@ -43,22 +45,18 @@ class Pager(Generic[T]):
         """Whether the last page was read."""
         return self.call is None
 
-    @property
-    def has_several_pages(self) -> bool:
-        """Whether a page had a cursor; builds can move between two requests for pages."""
-        return bool(self._cursors)
-
     def take_page(self, page: Page[T]) -> tuple[T, ...]:
         """Return the items of a page that no earlier page had, and set the next call.
 
         :raises UnexpectedAnswer: the cursor repeats, or the list has too many pages.
         """
+        self.pages += 1
         items = tuple(item for item in page.items if self._is_new(item))
         cursor = page.next_cursor
         if cursor is None:
             self.call = None
             return items
-        if cursor in self._cursors or len(self._cursors) >= MAX_PAGES:
+        if cursor in self._cursors or self.pages >= MAX_PAGES:
             raise UnexpectedAnswer(
                 f"{self._first.title}: BuildPixel's list does not end: a cursor was repeated, or "
                 f"there are more than {MAX_PAGES} pages; use a filter to shorten it"

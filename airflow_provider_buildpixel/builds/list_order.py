@@ -214,16 +214,15 @@ class _ListReader:
         call = self._list_call(None)
         filtered = {name for name, _ in call.query}
         rows: list[Build] = []
-        pager, pages = Pager(call), 0
+        pager = Pager(call)
         while pager.call is not None:
             rows += self._take(pager, (yield pager.call))
-            pages += 1
-            if not pager.is_at_end and _is_check_due(pages):
+            if not pager.is_at_end and _is_check_due(pager.pages):
                 rest = self._rest_after(rows, filtered, all_live=all_live)
                 if rest is not None:
                     return rest
         self._order.on_whole_list(rows)
-        return _Rest.LIVE if all_live and pager.has_several_pages else _Rest.NOTHING
+        return _Rest.LIVE if all_live and pager.pages > 1 else _Rest.NOTHING
 
     def _rest_after(
         self, rows: Sequence[Build], filtered: set[str], *, all_live: bool
@@ -251,8 +250,9 @@ class _ListReader:
         for _ in range(MAX_PASSES):
             known, pager = len(seen), Pager(self._list_call(status))
             while pager.call is not None:
-                seen |= {build.id for build in self._take(pager, (yield pager.call))}
-            if not pager.has_several_pages or len(seen) == known:
+                page = yield pager.call
+                seen |= {build.id for build in self._take(pager, page)}
+            if pager.pages == 1 or len(seen) == known:
                 return
 
     def read_ended(self, status: str) -> Steps[None]:
@@ -260,11 +260,10 @@ class _ListReader:
         call = self._list_call(status)
         filtered = {name for name, _ in call.query} | {"has ended"}
         rows: list[Build] = []
-        pager, pages = Pager(call), 0
+        pager = Pager(call)
         while pager.call is not None:
             rows += self._take(pager, (yield pager.call))
-            pages += 1
-            if _is_check_due(pages) and self._shows_needed(rows, filtered):
+            if _is_check_due(pager.pages) and self._shows_needed(rows, filtered):
                 return
 
     def _shows_needed(self, rows: Sequence[Build], filtered: set[str]) -> bool:

@@ -145,8 +145,8 @@ class ListService:
 
     def perform(self, call: Call[Any]) -> Any:
         """Return the parsed response to a request."""
-        answer = self._answer(call, dict(call.query))
         assert len(self.requests) < MAX_REQUESTS, "requests without end"
+        answer = self._answer(call, dict(call.query))
         if self.changes:
             self.changes.pop(0)()
         return answer

@@ -129,5 +129,7 @@ def test_pager_rejects_a_repeated_cursor(cursors: tuple[str, ...]) -> None:
 
 def test_pager_rejects_an_endless_list() -> None:
     """A list with ever new cursors raises an error at the page limit."""
+    cursors = [str(number) for number in range(MAX_PAGES)]
+    assert len(read_pages(*cursors[1:], None)(Pager(LIST))) == MAX_PAGES
     with pytest.raises(UnexpectedAnswer, match="does not end"):
-        read_pages(*map(str, range(MAX_PAGES + 1)))(Pager(LIST))
+        read_pages(*cursors)(Pager(LIST))

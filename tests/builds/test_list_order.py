@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import example, given, settings
@@ -245,6 +246,7 @@ REQUESTS = [
     ("newest", 1000, Since(NOW - 6600), 2, 2),
     ("newest", 1000, Since(NOW - 5900), 1, 2),
     ("newest", 1000, Since(NOW - 5939.5), 2, 2),
+    ("newest", 120, ALL, 2, 2),
     ("newest", 1000, ALL, 11, 2),
     ("oldest", 1000, Since(NOW - 600), 11, 2),
     ("random", 1000, Since(NOW - 600), 11, 2),
@@ -364,6 +366,14 @@ def test_how_far_a_long_list_of_one_status_is_read(needed: int, read: int) -> No
 def test_a_long_list_is_checked_rarely(pages: int, *, expected: bool) -> None:
     """The longer a list is, the more pages are read between two checks of its order."""
     assert list_order._is_check_due(pages) is expected
+
+
+def test_the_order_of_a_long_list_is_checked_rarely() -> None:
+    """A list of 120 pages is checked 43 times, as each check goes through all its rows."""
+    service = ListService.of([make_build(number, age=600.0 * number) for number in range(120)])
+    service.page_size, needed = 1, Mock(return_value=ALL)
+    service.run(read_builds(lambda _: list_builds(), needed, ListOrder(), all_live=False))
+    assert (service.counts(), needed.call_count) == ({"list all": 120}, 43)
 
 
 def test_recent_live_builds_after_all_ended_ones() -> None:

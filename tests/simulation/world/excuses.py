@@ -61,12 +61,33 @@ def may_be_mistaken_for(task: Task, build: SimBuild) -> bool:
     )
 
 
+def may_be_mistaken_for_that_of(request: Request, build: SimBuild) -> bool:
+    """Return whether a late build of an earlier request looks like that of a later, lost one.
+
+    A task sends another request after an uncertain one if a user has cleared it.
+    """
+    earlier = build.request
+    return (
+        earlier is not None
+        and earlier.task is request.task
+        and earlier.sent < request.sent
+        and any(
+            loss.target == request.target and loss.since <= build.created <= loss.until
+            for loss in request.task.history.losses
+        )
+        and was_cleared_after_uncertainty(earlier, request)
+    )
+
+
 def was_cleared_after_uncertainty(first: Request, last: Request) -> bool:
-    """Return whether a user cleared the task after it had reported that a request is uncertain."""
-    history = last.task.history
+    """Return whether a user cleared the task after it had reported that a request is uncertain.
+
+    The worker may have been lost just before the report, when it had stored that it is made.
+    """
+    history, store = last.task.history, last.task.store
     return any(
         first.sent <= reported <= clear.at <= last.sent
-        for reported in history.uncertain
+        for reported in history.uncertain + ([] if store is None else store.reports)
         for clear in history.clears
     )
 

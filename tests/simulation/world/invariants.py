@@ -16,6 +16,7 @@ from airflow_provider_buildpixel.exceptions import (
 from tests.simulation.world.excuses import (
     fits,
     may_be_mistaken_for,
+    may_be_mistaken_for_that_of,
     seems_cleared,
     was_cleared_after_uncertainty,
     was_cleared_before_end,
@@ -253,6 +254,9 @@ class Judge:
             runs = runs and not request.is_surprise and not is_deleted
             known = request.build is not None and (
                 request.build is build or request.build.id in task.traffic.known_builds
+            )
+            known |= any(
+                may_be_mistaken_for_that_of(request, one) for one in self._known_builds(task)
             )
             is_of_this_try = request.try_number == task.try_number
             violate_if(

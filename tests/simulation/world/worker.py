@@ -49,6 +49,8 @@ class Store:
         """The builds that the task has taken for its own."""
         self.successes: list[float] = []
         """When the task has stored that it succeeded."""
+        self.reports: list[float] = []
+        """When the task has stored that it reports an uncertain request."""
         self._pause = pause
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -63,6 +65,8 @@ class Store:
         self.taken.add(value["build_id"])
         if value["task_finished"]:
             self.successes.append(CLOCK.hub.now)
+        if value["is_reported"]:
+            self.reports.append(CLOCK.hub.now)
         self._pause(0.01)
 
     def delete(self, key: str) -> None:
