@@ -88,6 +88,17 @@ def test_a_later_search_reads_few_pages() -> None:
     assert found_id(service, newest, NOW + 120.0) == late.id
 
 
+def test_a_new_group_at_the_end_of_the_list() -> None:
+    """A build of the first other platform, which comes last in the list, is found in an hour."""
+    service = ListService.of(others(250), order="by platform descending")
+    newest = NewestMatch(BuildFilter("p", commit="abcdef"))
+    assert found_id(service, newest) is None
+    first = make_build(1, age=-30.0, platform="Linux", commit="abcdef")
+    service.add(first)
+    assert found_id(service, newest, NOW + 60.0) is None
+    assert found_id(service, newest, NOW + 3660.0) == first.id
+
+
 def test_builds_that_stay_undecided() -> None:
     """A live build without a commit is read in each search; an ended one, never again."""
     live, ended = make_build(1, "running", age=900.0), make_build(2, "complete", age=901.0)
