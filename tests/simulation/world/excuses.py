@@ -37,10 +37,14 @@ def may_fit(task: Task, build: SimBuild, target: Target) -> bool:
 
 
 def with_hidden_line(task: Task, build: SimBuild, target: Target) -> Target:
-    """Return a target with the line of a build if only its setting told it, which was edited."""
+    """Return a target with the line of a build if that cannot be known."""
+    return replace(target, line=build.line) if has_unknown_line(task, build) else target
+
+
+def has_unknown_line(task: Task, build: SimBuild) -> bool:
+    """Return whether only the setting of a build tells its line, and a setting was edited."""
     service = task.simulation.service
-    is_unknown = service.is_edited and service.hides_line(build)
-    return replace(target, line=build.line) if is_unknown else target
+    return service.is_edited and service.hides_line(build)
 
 
 def may_be_mistaken_for(task: Task, build: SimBuild) -> bool:

@@ -15,6 +15,7 @@ from airflow_provider_buildpixel.exceptions import (
 )
 from tests.simulation.world.excuses import (
     fits,
+    has_unknown_line,
     may_be_mistaken_for,
     may_be_mistaken_for_that_of,
     seems_cleared,
@@ -137,6 +138,8 @@ class Judge:
         task, policy = request.task, request.task.used.on_in_flight
         owner = victim.request.task if victim.request else None
         if owner is task or policy == "supersede" or request.is_surprise:
+            return
+        if has_unknown_line(task, victim):
             return
         if policy == "adopt" and not self._can_adopt(request, victim):
             return
