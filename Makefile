@@ -5,6 +5,8 @@
 # the same thing. The package index comes from the machine's settings; no file here names one.
 
 PYTHON ?= python3
+# Tests mostly wait: for a real Airflow, a timeout, a browser. So there are more than two cores.
+PROCESSES ?= 3
 MINORS := 2.11 3.0 3.1 3.2 3.3
 MAIN := 3.3
 
@@ -23,14 +25,14 @@ SOURCES := airflow_provider_buildpixel example_dags tests
 demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 keeps it running
 	$(BIN)/python -m airflow_provider_buildpixel.sandbox demo $(if $(KEEP),--keep)
 
-test: $(READY)  ## run all tests, in two processes; ARGS="…" is passed to pytest
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: $(READY)  ## run all tests, in three processes; ARGS="…" is passed to pytest
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 # The test folders that mirror the package; tests that need I/O are in `integration` in each.
 UNIT := $(addprefix tests/,api asset_events builds channel downloads page waits)
 
 coverage: $(READY)  ## check that tests without I/O cover every branch of the pure modules
-	$(BIN)/python -m pytest $(UNIT) --ignore-glob '*/integration' --ignore-glob '*/test_mutants.py' --numprocesses 2 --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest $(UNIT) --ignore-glob '*/integration' --ignore-glob '*/test_mutants.py' --numprocesses $(PROCESSES) --cov --cov-report=term $(ARGS)
 
 bench: bench-waits bench-downloads  ## measure waits and downloads, and write the pages in docs/benchmarks
 

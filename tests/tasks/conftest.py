@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
 from airflow_provider_buildpixel.builds import dispatch, request_window
 from airflow_provider_buildpixel.sandbox import Plan, Sandbox, Variants
+from airflow_provider_buildpixel.tasks import dispatch_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +20,16 @@ CONNECTION = "AIRFLOW_CONN_BUILDPIXEL_DEFAULT"
 def _no_resume_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume deferred tasks at once: there is no scheduler that could mistake them for failed."""
     monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "-5")
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start builds without a lock, as its pauses are long; tests of the lock have Variables.
+
+    Whether a test has Airflow's own depends on the tests before it, which may create the tables.
+    """
+    variables = SimpleNamespace(get=Mock(side_effect=ImportError("no supervisor")))
+    monkeypatch.setattr(dispatch_lock, "Variable", variables)
 
 
 @pytest.fixture

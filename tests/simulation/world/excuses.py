@@ -68,7 +68,8 @@ def may_be_mistaken_for(task: Task, build: SimBuild) -> bool:
 def may_be_mistaken_for_that_of(request: Request, build: SimBuild) -> bool:
     """Return whether a late build of an earlier request looks like that of a later, lost one.
 
-    A task sends another request after an uncertain one if a user has cleared it.
+    A task sends another request after an uncertain one if it was cleared after its report, or if
+    it asks for something else now.
     """
     earlier = build.request
     return (
@@ -79,7 +80,6 @@ def may_be_mistaken_for_that_of(request: Request, build: SimBuild) -> bool:
             loss.target == request.target and loss.since <= build.created <= loss.until
             for loss in request.task.history.losses
         )
-        and was_cleared_after_uncertainty(earlier, request)
     )
 
 
@@ -99,7 +99,7 @@ def was_cleared_after_uncertainty(first: Request, last: Request) -> bool:
 def was_cleared_before_end(first: Request, last: Request) -> bool:
     """Return whether the task did not wait for its build, succeeded, and was cleared."""
     task = last.task
-    return not first.waits and any(
+    return not first.spec.wait_for_completion and any(
         first.sent <= success <= clear.at <= last.sent
         for clear in task.history.clears
         for success in successes(task)

@@ -49,24 +49,22 @@ class Loss:
 class Request:
     """One trigger request.
 
+    :param spec: the parameters with which it was sent.
     :param target: what the service builds.
     :param believed: what the task asked for when it read its setting.
     :param seen_until: builds that were created later were not in the lists that the task has read.
-    :param waits: whether the task waits for its build.
-    :param locks: whether its policy needs the lock between tasks.
     :param failed: when the client saw that its answer is lost.
     :param runs_at: when the server creates the build, None for never.
     """
 
     task: Task
+    spec: TaskSpec
     target: Target
     believed: Target
     fate: Fate
     sent: float
     try_number: int
     seen_until: float
-    waits: bool
-    locks: bool
     try_started: float
     body: dict[str, Any] = field(default_factory=dict)
     failed: float = -inf

@@ -72,7 +72,7 @@ class Judge:
         task, old = last.task, first.build
         assert old is not None
         is_new_try = first.try_number != last.try_number
-        if last.target != first.target or (is_new_try and not task.used.durable):
+        if last.target != first.target or (is_new_try and not last.spec.durable):
             return
         if (
             first.is_surprise
@@ -103,12 +103,14 @@ class Judge:
         is_gone = old.deleted <= last.sent or old.status(last.sent) == "failed"
         clears = last.task.history.clears
         is_cleared = any(first.sent <= clear.at <= last.sent for clear in clears)
-        is_following = last.task.used.on_superseded == "follow"
+        is_following = last.spec.on_superseded == "follow"
         return is_gone or is_cleared or (is_following and self._followed_one_failed(last, old))
 
     def _known_builds(self, task: Task) -> Iterator[SimBuild]:
-        """Yield the builds that the task has read."""
-        return (self.simulation.service.by_id[id_] for id_ in task.traffic.known_builds)
+        """Yield the builds that the task has read, or taken for its own from a list."""
+        taken = set[str | None]() if task.store is None else task.store.taken
+        ids = {*task.traffic.known_builds, *taken}
+        return (self.simulation.service.by_id[id_] for id_ in ids if id_ is not None)
 
     def _was_mistaken(self, task: Task, *, any_known: bool = False) -> bool:
         """Return whether the task may have taken the build of another one for its own.
@@ -135,7 +137,7 @@ class Judge:
 
     def _check_superseded(self, request: Request, build: SimBuild, victim: SimBuild) -> None:
         """Check that a live build of others was superseded only as the policy says."""
-        task, policy = request.task, request.task.used.on_in_flight
+        task, policy = request.task, request.spec.on_in_flight
         owner = victim.request.task if victim.request else None
         if owner is task or policy == "supersede" or request.is_surprise:
             return
@@ -157,7 +159,7 @@ class Judge:
         return (
             schedule.has_variables
             and other is not None
-            and other.locks
+            and other.spec.on_in_flight != "supersede"
             and max(build.created - request.sent, victim.created - other.sent) < LOCK_HOLDS
             and not other.is_surprise
             and not self._was_mistaken(request.task, any_known=True)
@@ -255,11 +257,9 @@ class Judge:
             runs = request.build is not None or request.runs_at is not None
             is_deleted = request.build is not None and request.build.deleted <= CLOCK.hub.now
             runs = runs and not request.is_surprise and not is_deleted
-            known = request.build is not None and (
-                request.build is build or request.build.id in task.traffic.known_builds
-            )
-            known |= any(
-                may_be_mistaken_for_that_of(request, one) for one in self._known_builds(task)
+            known = (request.build is not None and request.build is build) or any(
+                one is request.build or may_be_mistaken_for_that_of(request, one)
+                for one in self._known_builds(task)
             )
             is_of_this_try = request.try_number == task.try_number
             violate_if(

@@ -125,18 +125,17 @@ class Task:
         """Return the trigger request that the task sends now."""
         count, fates = len(self.history.requests), self.spec.fates
         target = self.target()
-        locks = self.used.on_in_flight != "supersede"
-        is_stale = CLOCK.hub.now - self._asked_at > LONG_AGO[locks]
+        has_lock = self.used.on_in_flight != "supersede"
+        is_stale = CLOCK.hub.now - self._asked_at > LONG_AGO[has_lock]
         request = Request(
             self,
+            self.used,
             target,
             target if is_stale else self._asked,
             fates[count] if count < len(fates) else ANSWERED,
             CLOCK.hub.now,
             self.try_number,
             self.traffic.seen_until,
-            self.used.wait_for_completion,
-            locks,
             self._try_started,
         )
         self.history.requests.append(request)

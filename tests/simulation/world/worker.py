@@ -45,7 +45,7 @@ class Store:
 
     def __init__(self, pause: Callable[[float], None]) -> None:
         self._values: dict[str, str] = {}
-        self.taken: set[str] = set()
+        self.taken: set[str | None] = set()
         """The builds that the task has taken for its own."""
         self.successes: list[float] = []
         """When the task has stored that it succeeded."""
