@@ -5,7 +5,7 @@
 # the same thing. The package index comes from the machine's settings; no file here names one.
 
 PYTHON ?= python3
-# Tests mostly wait: for a real Airflow, a timeout, a browser. So there are more than two cores.
+# Of the tests. They mostly wait, for Airflow, a timeout, a browser, so two cores can run three.
 PROCESSES ?= 3
 MINORS := 2.11 3.0 3.1 3.2 3.3
 MAIN := 3.3
@@ -26,7 +26,7 @@ demo: $(READY)  ## run the release pipeline on a real Airflow; KEEP=1 keeps it r
 	$(BIN)/python -m airflow_provider_buildpixel.sandbox demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## run all tests, in three processes; ARGS="…" is passed to pytest
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The test folders that mirror the package; tests that need I/O are in `integration` in each.
 UNIT := $(addprefix tests/,api asset_events builds channel downloads page waits)

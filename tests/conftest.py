@@ -22,11 +22,11 @@ REAL_AIRFLOW = ("tests/e2e/test_kills.py", "tests/e2e/test_real_airflow.py")
 """The longest tests that run a real Airflow."""
 
 OTHER_AIRFLOWS = (
-    "tests/ui/test_browser.py",
     "tests/asset_events/integration/test_real_airflow.py",
+    "tests/ui/test_browser.py",
     "tests/e2e/test_leaks.py",
 )
-"""Further tests with their own Airflow, for the process that is free first."""
+"""Further tests with their own Airflow."""
 
 DOCS = "tests/docs/"
 """Tests that load the site and a user's sandbox once, so they stay in one process."""
@@ -53,31 +53,42 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests on a real Airflow first, and the other ones on a real Airflow last."""
+    """Run the longest tests on a real Airflow first, and the other ones after half of the rest.
+
+    So two processes mostly wait for an Airflow, the third one runs other tests, and no long test
+    is left when those are over.
+    """
     for item in items:
         if item.path.is_relative_to(FOLDER / "e2e"):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600))
-    items.sort(
-        key=lambda item: (
-            not item.nodeid.startswith(REAL_AIRFLOW),
-            item.nodeid.startswith(OTHER_AIRFLOWS),
-        )
-    )
+    first, later = _split(items, REAL_AIRFLOW)
+    airflows, rest = _split(later, OTHER_AIRFLOWS)
+    folders = sorted({item.path.parent for item in rest})
+    half = {*folders[: len(folders) // 2]}
+    items[:] = [
+        *first,
+        *(item for item in rest if item.path.parent in half),
+        *airflows,
+        *(item for item in rest if item.path.parent not in half),
+    ]
+
+
+def _split(
+    items: list[pytest.Item], files: tuple[str, ...]
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Return the tests of some files, in the order of the files, and all others."""
+    chosen = [item for file in files for item in items if item.nodeid.startswith(file)]
+    return chosen, [item for item in items if not item.nodeid.startswith(files)]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Run the longest tests on a real Airflow in one process; distribute the others by file.
-
-    With two processes, one mostly waits for Airflow, and the other runs all other tests.
-    """
+    """Distribute the tests by file, those of the documentation all to the same process."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            if nodeid.startswith(REAL_AIRFLOW):
-                return "airflow"
             return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)
