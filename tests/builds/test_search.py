@@ -2,21 +2,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 from airflow_provider_buildpixel.api.model import BuildSetting, Status
+from airflow_provider_buildpixel.api.paging import run_steps
 from airflow_provider_buildpixel.builds import search
 from airflow_provider_buildpixel.builds.list_order import Since
 from airflow_provider_buildpixel.builds.request import BuildFilter
 from airflow_provider_buildpixel.builds.request_window import RequestWindow
 from airflow_provider_buildpixel.builds.search import NewestMatch
+from airflow_provider_buildpixel.exceptions import NotFound, ServerFault, UnexpectedAnswer
 from tests.api.list_service import NOW, ORDERS, ListService, make_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_buildpixel.api.model import Build
+    from airflow_provider_buildpixel.exceptions import BuildPixelError
 
 MAIN, NEXT = "//streams/game/main", "//streams/game/next"
 STREAMS = [BuildSetting("s", stream_path=MAIN), BuildSetting("t", stream_path=NEXT)]
@@ -51,6 +55,22 @@ def found_id(service: ListService, newest: NewestMatch, now: float = NOW) -> str
     """Return the id of the build that one search finds."""
     build = service.run(newest.search(now))
     return build.id if build else None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_listed"),
+    [(ServerFault("down"), True), (UnexpectedAnswer("no JSON"), True), (NotFound("gone"), False)],
+    ids=["error", "unreadable", "gone"],
+)
+def test_a_build_that_cannot_be_read(error: BuildPixelError, *, is_listed: bool) -> None:
+    """A build whose own GET fails counts as it is listed; one that is gone does not exist."""
+    listed = make_build(1)
+    answer = Mock(side_effect=error)
+    found = run_steps(search.read_build(listed.id, listed), answer)
+    assert found == (listed if is_listed else None)
+    if is_listed:
+        with pytest.raises(type(error)):
+            run_steps(search.read_build(listed.id), answer)
 
 
 @each_order
