@@ -219,6 +219,8 @@ class Task:
         self.try_number += 1
         self._try_started = CLOCK.hub.now
         self.asked_in_try, self._is_worker_lost = [], False
+        if self.store is None or not self.spec.durable:
+            self.traffic.knows_token = False  # nothing is stored from try to try
         self.simulation.note(self.name, "try", self.try_number, "of", self.max_tries + 1)
         self._actor = CLOCK.hub.spawn(self._run)
         self._actor.pause = self.pause
