@@ -113,11 +113,12 @@ def decide_from_record(
         return NewBuild()
     if record.target != target:
         return NewBuild("the task now requests a different build than the stored one")
-    if record.is_before_clear(current):
-        if record.task_finished:
-            return NewBuild("the task was cleared after it had succeeded")
-        if record.build_id is None and record.is_reported:
-            return NewBuild("the task was cleared after it had reported an uncertain request")
+    if record.task_finished and record.is_before_clear(current):
+        return NewBuild("the task was cleared after it had succeeded")
+    is_uncertain = record.build_id is None and record.is_reported
+    # The request may still run, so what the Clear of another task changes, too, is not enough.
+    if is_uncertain and current.was_surely_cleared_since(record.stored_by):
+        return NewBuild("the task was cleared after it had reported an uncertain request")
     return record
 
 

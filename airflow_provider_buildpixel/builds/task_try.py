@@ -30,18 +30,21 @@ class TryOfTask:
         known = data if isinstance(data, dict) else {}
         return cls(**{name: fields.integer(known.get(name)) or 0 for name in cls.__annotations__})
 
+    def was_surely_cleared_since(self, earlier: TryOfTask) -> bool:
+        """Return whether the numbers have changed since an earlier try as only a Clear does it."""
+        has_no_retry_left = self.try_number > earlier.try_number > earlier.max_tries
+        return self.max_tries != earlier.max_tries or has_no_retry_left
+
     def was_cleared_since(self, earlier: TryOfTask, *, task_finished: bool) -> bool:
-        """Return whether a user cleared the task since an earlier try.
+        """Return whether a user cleared the task since an earlier try, as far as that can be told.
 
         If only the run's count of clears has changed, either another task was cleared, or this one
         while it was running. Neither starts a new build.
 
         :param task_finished: that try has ended with success, as far as it could store.
         """
-        if self.max_tries != earlier.max_tries:
+        if self.was_surely_cleared_since(earlier):
             return True
-        if self.try_number > earlier.try_number > earlier.max_tries:
-            return True  # there was no retry left
         if self.clear_number == earlier.clear_number:
             return False
         return task_finished or self.retries != earlier.retries

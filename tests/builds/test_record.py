@@ -248,6 +248,12 @@ UNKNOWN = DispatchRecord(TARGET, stored_by=FIRST)
             id="retry-after-a-report",
         ),
         pytest.param(
+            replace(UNKNOWN, is_reported=True),
+            replace(RETRY, clear_number=1, retries=RETRY.retries + 1),
+            replace(UNKNOWN, is_reported=True),
+            id="another-task-was-cleared-and-retries-edited-after-a-report",
+        ),
+        pytest.param(
             replace(STORED, is_reported=True),
             CLEARED,
             replace(STORED, is_reported=True),

@@ -100,6 +100,14 @@ def _other_schedules() -> dict[str, Schedule]:
         "a request that timed out is never repeated": _alone(
             fates=(Fate("timed out", 400.0),), retries=3
         ),
+        "after an uncertain request, the Clear of another task sends no second one": _alone(
+            Action(212.0, "edit task", value={"retries": 2}),
+            Action(273.0, "clear another"),
+            Action(15.0, "clear"),
+            fates=(Fate("timed out", 674.0),),
+            kills=(6,),
+            retry_delay=300.0,
+        ),
         "a refused second request does not make the first one certain": _alone(
             fates=(Fate("502", 20.0), Fate("400")), retries=2
         ),

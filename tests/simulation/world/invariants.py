@@ -163,6 +163,7 @@ class Judge:
             and max(build.created - request.sent, victim.created - other.sent) < LOCK_HOLDS
             and not other.is_surprise
             and not self._was_mistaken(request.task, any_known=True)
+            and not self._was_mistaken(other.task, any_known=True)
             and not was_uncertain(request, build.created)
             and not was_uncertain(other, build.created)
         )

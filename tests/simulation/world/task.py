@@ -111,7 +111,12 @@ class Task:
         """Note that the task has read a build, or got it as an answer."""
         self.traffic.known_builds.setdefault(build_id, set()).add(self.used)
         request = self.simulation.service.by_id[build_id].request
-        is_ours = request is not None and request.task is self
+        taken = set[str | None]() if self.store is None else self.store.taken
+        is_ours = (
+            request is not None
+            and request.task is self
+            and (not request.is_lost or build_id in taken)
+        )
         is_marked = self.simulation.service.spec.mark is not None
         self.traffic.knows_token |= is_read and is_ours and is_marked
 
