@@ -169,8 +169,9 @@ class Judge:
         )
 
     def _can_adopt(self, request: Request, victim: SimBuild) -> bool:
+        read = request.seen_until
         is_reported = not self.simulation.service.spec.late_commit or (
-            victim.status(request.sent) != "pending"
+            victim.created <= read and victim.status(read) != "pending"
         )
         return fits(victim, request.target) and (is_reported or not request.target.revision)
 
