@@ -26,7 +26,7 @@ OTHER_AIRFLOWS = (
     "tests/ui/test_browser.py",
     "tests/e2e/test_leaks.py",
 )
-"""Further tests with their own Airflow."""
+"""Further tests with their own Airflow, which run one after the other."""
 
 DOCS = "tests/docs/"
 """Tests that load the site and a user's sandbox once, so they stay in one process."""
@@ -84,11 +84,13 @@ def _split(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute the tests by file, those of the documentation all to the same process."""
+    """Distribute the tests by file, or by group where all must run in the same process."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith(OTHER_AIRFLOWS):
+                return "other Airflows"
             return DOCS if nodeid.startswith(DOCS) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)

@@ -92,7 +92,8 @@ class Home:
         port, worker_logs, trigger_logs = map(str, self.ports)
         return {
             "CORE": self._core(),
-            "DATABASE": {"SQL_ALCHEMY_CONN": f"sqlite:///{self.path / 'airflow.db'}"},
+            # On a busy machine, a process waits for its turn for longer than SQLite's 5 seconds.
+            "DATABASE": {"SQL_ALCHEMY_CONN": f"sqlite:///{self.path / 'airflow.db'}?timeout=60"},
             "API": {
                 "HOST": LOOPBACK,
                 "PORT": port,

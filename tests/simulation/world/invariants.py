@@ -194,12 +194,14 @@ class Judge:
             and not may_be_mistaken_for(task, build),
             f"{task.name} returned {build.id}, which is not what it asks for: {task.target()}",
         )
+        spec = self.simulation.service.spec
+        lag = spec.staleness if task.store is None else 0.0  # lists showed the build as live
         for clear in task.history.clears:
             is_unclear = clear.state != "success" and any(
                 at <= clear.at for at in task.history.edits_of_retries
             )
             violate_if(
-                clear.state in FINISHED and build.end <= clear.at and not is_unclear,
+                clear.state in FINISHED and build.end <= clear.at - lag and not is_unclear,
                 f"{task.name} returned {build.id}, which had ended before its Clear",
             )
         self._check_uncertainty(task, None, build)
