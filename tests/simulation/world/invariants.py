@@ -74,11 +74,18 @@ class Judge:
         is_new_try = first.try_number != last.try_number
         if last.target != first.target or (is_new_try and not last.spec.durable):
             return
+        if any(
+            first.sent < one.sent < last.sent and one.target != last.target
+            for one in task.history.requests
+        ):
+            return  # it asked for something else meanwhile
         if (
             first.is_surprise
             or last.is_surprise
             or self._was_mistaken(task, any_known=first.is_lost)
         ):
+            return
+        if has_unknown_line(task, old) or self._is_of_earlier_request(first):
             return
         if self._is_over(first, last) or was_cleared_after_uncertainty(first, last):
             return
@@ -92,6 +99,12 @@ class Judge:
         raise Violation(
             f"{task.name} has two builds, {old.id} and {last.build and last.build.id}, without a "
             f"reason: the first was {status} when the second was requested"
+        )
+
+    def _is_of_earlier_request(self, request: Request) -> bool:
+        """Return whether the task may have taken an earlier build of its own for a lost one."""
+        return request.is_lost and any(
+            may_be_mistaken_for_that_of(request, one) for one in self._known_builds(request.task)
         )
 
     def _is_over(self, first: Request, last: Request) -> bool:
@@ -261,10 +274,10 @@ class Judge:
             runs = request.build is not None or request.runs_at is not None
             is_deleted = request.build is not None and request.build.deleted <= CLOCK.hub.now
             runs = runs and not request.is_surprise and not is_deleted
-            known = (request.build is not None and request.build is build) or any(
-                one is request.build or may_be_mistaken_for_that_of(request, one)
-                for one in self._known_builds(task)
+            known = request.build is not None and (
+                request.build is build or request.build in self._known_builds(task)
             )
+            known |= self._is_of_earlier_request(request)
             is_of_this_try = request.try_number == task.try_number
             violate_if(
                 request.is_lost and runs and not known and is_of_this_try,
