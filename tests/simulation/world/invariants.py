@@ -72,13 +72,12 @@ class Judge:
         task, old = last.task, first.build
         assert old is not None
         is_new_try = first.try_number != last.try_number
-        if last.target != first.target or (is_new_try and not last.spec.durable):
-            return
-        if any(
-            first.sent < one.sent < last.sent and one.target != last.target
+        asked_for_another = any(
+            first.sent <= one.sent < last.sent and one.target != last.target
             for one in task.history.requests
-        ):
-            return  # it asked for something else meanwhile
+        )
+        if asked_for_another or (is_new_try and not last.spec.durable):
+            return
         if (
             first.is_surprise
             or last.is_surprise
