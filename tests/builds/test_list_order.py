@@ -27,7 +27,7 @@ from tests.builds.list_worlds import BY_STATUS, random_world
 if TYPE_CHECKING:
     from airflow_provider_buildpixel.api.endpoints import Call, Page
 
-MANY_EXAMPLES = settings(max_examples=400, deadline=None)
+MANY_EXAMPLES = settings(max_examples=1000, deadline=None)
 SEEDS = st.integers(0, 10**9)
 
 
